@@ -1,0 +1,202 @@
+package wire
+
+import (
+	"tideover"
+)
+
+// Type is a frame's type. A receiver skips even types that it does not know; an odd one that it does not know ends the connection.
+type Type uint64
+
+// The frame types, with the side that sends each: E the edge, H the hub.
+const (
+	// On the control stream, which the edge opens first.
+	TypeHello         Type = 1  // E: first frame of a connection
+	TypeWelcome       Type = 3  // H: answers hello
+	TypeConfirmation  Type = 5  // H: an end; also on a transaction's stream
+	TypeCaughtUp      Type = 7  // H: everything that was in the outbox at hello has been said
+	TypeAck           Type = 9  // E: these confirmations are on the edge's disk
+	TypeTerminals     Type = 11 // E: the whole list of terminals
+	TypeTerminalsKept Type = 13 // H: that list is committed
+	TypeGoAway        Type = 14 // H: this hub drains; dial another address or again in a while
+	TypeAnchor        Type = 16 // E: a newer committed head
+
+	// On a stream of its own for each transaction, which the edge opens.
+	TypeSubmit   Type = 33 // E: execute this, or tell its end if the ledger has it
+	TypeAsk      Type = 35 // E: tell what the ledger has of this id
+	TypeCancel   Type = 37 // E: bar this id, or undo it
+	TypeExpire   Type = 39 // E: tombstone: this edge certifies that it never sent the id, and has said expired or cancelled
+	TypeGot      Type = 41 // H: the frame was read
+	TypeProgress Type = 43 // H: not an end: pending, in doubt, reversing, manual, or unknown to the ledger
+	TypeRefused  Type = 45 // H: not taken, and why
+
+	// On the only stream of an enrolment's connection.
+	TypeEnroll   Type = 65 // E
+	TypeEnrolled Type = 67 // H
+)
+
+// Protocol names of TLS's ALPN: the major version is in the name.
+const (
+	Protocol       = "tideover/1"
+	EnrollProtocol = "tideover-enroll/1"
+	// ServerName is the name in every hub's certificate, whatever address it is dialled at.
+	ServerName = "tideover-hub"
+)
+
+// Features are bits of the hello: what a side can do beyond version 1.
+type Features uint64
+
+// Hello opens a connection's control stream.
+type Hello struct {
+	Incarnation [16]byte `cbor:"1,keyasint"` // random, one for each start of the edge's process
+	Seq         uint64   `cbor:"2,keyasint"` // committed journal sequence
+	Head        [32]byte `cbor:"3,keyasint"` // the chain's hash at Seq
+	HaveThrough uint64   `cbor:"4,keyasint"` // every outbox position up to it is on the edge's disk
+	Features    Features `cbor:"5,keyasint,omitempty"`
+	Software    string   `cbor:"6,keyasint,omitempty"`
+	// Terminals is the SHA-256 of the edge's list of terminals as [TerminalsDigest] makes it.
+	Terminals [32]byte `cbor:"7,keyasint"`
+}
+
+// Welcome answers a hello. What the outbox holds beyond Hello.HaveThrough follows as confirmations, then [CaughtUp].
+type Welcome struct {
+	Ledger       [16]byte        `cbor:"1,keyasint"`
+	LedgerTime   tideover.Millis `cbor:"2,keyasint"`
+	AnchorSeq    uint64          `cbor:"3,keyasint"` // the edge's last committed head that the hub holds
+	AnchorHead   [32]byte        `cbor:"4,keyasint"`
+	PrunedBefore tideover.Millis `cbor:"5,keyasint,omitempty"`
+	GivenOut     uint64          `cbor:"6,keyasint"` // the highest outbox position ever given to this store
+	Features     Features        `cbor:"7,keyasint,omitempty"`
+	Software     string          `cbor:"8,keyasint,omitempty"`
+	Terminals    [32]byte        `cbor:"9,keyasint"` // digest of the list that the hub keeps; if it differs, the edge sends its own
+}
+
+// Confirmation is an end on its way home.
+type Confirmation struct {
+	ID        tideover.ID      `cbor:"1,keyasint"`
+	HubSeq    uint64           `cbor:"2,keyasint"` // its outbox position
+	Outcome   tideover.Outcome `cbor:"3,keyasint"`
+	Corrected bool             `cbor:"4,keyasint,omitempty"` // replaces another end that was told
+	// Adopt is what an edge that has no record of the id needs to enter it in its journal; set where the outbox is replayed.
+	Adopt *Submit `cbor:"5,keyasint,omitempty"`
+}
+
+// CaughtUp closes the replay of the outbox.
+type CaughtUp struct {
+	Through uint64 `cbor:"1,keyasint"` // every position up to it was said, or had been acknowledged before
+}
+
+// Position is one confirmation: an id, and the outbox position at which its end was told.
+type Position struct {
+	ID     tideover.ID `cbor:"1,keyasint"`
+	HubSeq uint64      `cbor:"2,keyasint"`
+}
+
+// Ack tells that confirmations are on the edge's disk, at most [AckMax] of them.
+type Ack struct {
+	Have []Position `cbor:"1,keyasint"`
+}
+
+// Terminals is the whole list of a store's terminals, at most [TerminalsMax], revoked ones included.
+type Terminals struct {
+	Terminals []tideover.Terminal `cbor:"1,keyasint"`
+}
+
+// TerminalsKept tells the digest of the list that the hub has committed.
+type TerminalsKept struct {
+	Digest [32]byte `cbor:"1,keyasint"`
+}
+
+// GoAway asks the edge to leave; what is in flight is still answered.
+type GoAway struct {
+	AfterMillis int64 `cbor:"1,keyasint,omitempty"` // dial again after this time at the earliest
+}
+
+// Anchor is a newer committed head of the edge's chain.
+type Anchor struct {
+	Seq  uint64   `cbor:"1,keyasint"`
+	Head [32]byte `cbor:"2,keyasint"`
+}
+
+// Submit carries a transaction to the hub.
+type Submit struct {
+	ID          tideover.ID      `cbor:"1,keyasint"`
+	TerminalUID string           `cbor:"2,keyasint"`
+	Terminal    string           `cbor:"3,keyasint"`
+	Key         string           `cbor:"4,keyasint"`
+	Hash        [32]byte         `cbor:"5,keyasint"` // the request hash
+	Request     tideover.Request `cbor:"6,keyasint"`
+	CreatedAt   tideover.Millis  `cbor:"7,keyasint"`           // the edge's wall clock
+	ExpiresAt   tideover.Millis  `cbor:"8,keyasint,omitempty"` // ledger time; sales only
+	// Again: an earlier process of the edge may have sent it, to a ledger that may have lost it.
+	Again bool `cbor:"9,keyasint,omitempty"`
+}
+
+// Ask asks for what the ledger has of an id.
+type Ask struct {
+	ID tideover.ID `cbor:"1,keyasint"`
+}
+
+// Cancel asks the hub to bar an id or to undo it. The hash may be zero: a cancel by key knows no request.
+type Cancel struct {
+	ID          tideover.ID `cbor:"1,keyasint"`
+	TerminalUID string      `cbor:"2,keyasint"`
+	Terminal    string      `cbor:"3,keyasint"`
+	Key         string      `cbor:"4,keyasint"`
+}
+
+// Expire is a tombstone: the edge has said this end by itself, since no byte of the transaction can have left.
+type Expire struct {
+	Submit  Submit         `cbor:"1,keyasint"`
+	Outcome tideover.State `cbor:"2,keyasint"` // expired or cancelled
+}
+
+// Got says that the stream's frame was read; it stops the hedge timer.
+type Got struct{}
+
+// Progress tells a state that is not an end. [tideover.StateNone] means that the ledger has no row.
+type Progress struct {
+	State      tideover.State `cbor:"1,keyasint"`
+	WaitingFor string         `cbor:"2,keyasint,omitempty"`
+}
+
+// Reason says why a frame was not taken.
+type Reason uint8
+
+// The reasons.
+const (
+	ReasonNone       Reason = iota
+	ReasonKeyReused         // the ledger has the id with another request hash
+	ReasonSuperseded        // a later incarnation of this store has said hello
+	ReasonMalformed         // it breaks a limit or a rule of the protocol
+	ReasonBusy              // the hub cannot take more now; try again
+	ReasonDraining          // the hub is stopping; try another
+	ReasonToken             // enrolment: the token is unknown, used or expired
+	ReasonRevoked           // the store's certificate is no longer the valid one
+)
+
+// Refused says that a frame was not taken; nothing was executed because of it.
+type Refused struct {
+	Reason Reason          `cbor:"1,keyasint"`
+	Detail string          `cbor:"2,keyasint,omitempty"` // English, for logs
+	Adopt  *Submit         `cbor:"3,keyasint,omitempty"` // key reused: the ledger's own request, for an edge that lost its record
+	End    *Confirmation   `cbor:"4,keyasint,omitempty"` // key reused: its end, if it has one
+	Retry  tideover.Millis `cbor:"5,keyasint,omitempty"`
+}
+
+// Enroll asks for a store's certificate with a one-time token.
+type Enroll struct {
+	Secret [32]byte `cbor:"1,keyasint"` // from the token
+	CSR    []byte   `cbor:"2,keyasint"` // PKCS #10, DER; the key stays on the edge
+}
+
+// Enrolled answers with everything that makes a machine the store's edge.
+type Enrolled struct {
+	Store       string              `cbor:"1,keyasint"`
+	Certificate []byte              `cbor:"2,keyasint"` // DER
+	CA          []byte              `cbor:"3,keyasint"` // DER
+	StoreSecret [32]byte            `cbor:"4,keyasint"` // keys the request and instrument hashes
+	Ledger      [16]byte            `cbor:"5,keyasint"`
+	Addresses   []string            `cbor:"6,keyasint"`
+	Terminals   []tideover.Terminal `cbor:"7,keyasint,omitempty"`
+	LedgerTime  tideover.Millis     `cbor:"8,keyasint"`
+}
