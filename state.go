@@ -147,10 +147,10 @@ var transitions = func() []Transition {
 		{StateHeld, CauseReleased, StateInDoubt, DiskAsked, DiskAsked},
 		{StateQueued, CauseExpired, StateExpired, DiskAccepted, DiskEnd},
 		{StateQueued, CauseCancelled, StateCancelled, DiskAccepted, DiskEnd},
-		{StateHeld, CauseCancelled, StateCancelled, DiskAsked, DiskEnd},
 		// A barred key: cancelled before anything of it was ever accepted.
 		{StateNone, CauseCancelled, StateCancelled, DiskNothing, DiskEnd},
 		{StateQueued, CauseUndo, StateReversing, DiskAccepted, DiskAsked},
+		// What is held may have left before it was: the hub decides, as for everything else that may have.
 		{StateHeld, CauseUndo, StateReversing, DiskAsked, DiskAsked},
 		{StateSent, CauseUndo, StateReversing, DiskAccepted, DiskAsked},
 		{StatePending, CauseUndo, StateReversing, DiskAccepted, DiskAsked},
