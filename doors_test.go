@@ -23,6 +23,7 @@ const (
 // doors is the list of what may import what inside the module, each with its reason. A transaction travels forward through them;
 // none leads back. Edge and hub share only the root, wire, and the three small rooms under internal.
 var doors = []struct{ from, to, why string }{
+	{"internal/conf", root, "complains in both languages"},
 	{"wire", root, "frames carry requests and outcomes"},
 	{"rules", root, "limits and meanings of requests"},
 	{"queue", root, "stores transactions, and asks the one table of transitions"},
