@@ -15,6 +15,7 @@ const (
 	CodeUnauthorized          Code = "unauthorized"
 	CodeForbidden             Code = "forbidden"
 	CodeUnknownTransaction    Code = "unknown_transaction"
+	CodeNotFound              Code = "not_found" // a path that the API does not have
 	CodeMethodNotAllowed      Code = "method_not_allowed"
 	CodeNotAcceptable         Code = "not_acceptable"
 	CodeTooLarge              Code = "too_large"

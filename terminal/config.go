@@ -1,0 +1,118 @@
+package terminal
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"tideover"
+)
+
+// The ways in.
+const (
+	AccessPaired = "paired" // tills with a token from pairing
+	AccessOpen   = "open"   // whoever reaches the port; on loopback alone
+)
+
+// The ways to encrypt.
+const (
+	TLSOff   = "off"
+	TLSFiles = "files"
+	TLSAuto  = "auto"
+)
+
+// Config is the endpoint's part of the edge's configuration, `[endpoint]`.
+type Config struct {
+	Listen      string        `toml:"listen"`
+	TLS         string        `toml:"tls"`
+	TLSCert     string        `toml:"tls_cert"` // PEM, with tls = "files"
+	TLSKey      string        `toml:"tls_key"`
+	Access      string        `toml:"access"`
+	DefaultWait time.Duration `toml:"default_wait"` // how long an answer is held where the till names no time; 0 to [WaitMax]
+	ISO8583     string        `toml:"iso8583"`
+
+	Lang tideover.Lang `toml:"-"` // for a till that names no language
+}
+
+// DefaultConfig returns what holds where the file says nothing.
+func DefaultConfig() Config {
+	return Config{
+		Listen: "0.0.0.0:8400", TLS: TLSOff, Access: AccessPaired, DefaultWait: 25 * time.Second, Lang: tideover.Chinese,
+	}
+}
+
+// ConfigError is a value that the endpoint cannot run with.
+type ConfigError struct {
+	Key  string // as in the file: "endpoint.access"
+	Text tideover.Text
+}
+
+// Error implements error, in English.
+func (e *ConfigError) Error() string { return e.Key + ": " + e.Text.En }
+
+func wrong(key, en, zh string, args ...any) error {
+	return &ConfigError{Key: "endpoint." + key, Text: tideover.Textf(en, zh, args...)}
+}
+
+// Validate says what is wrong with the first value that is, as a [*ConfigError].
+func (c Config) Validate() error {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return wrong("listen", "%q is no address; write HOST:PORT, such as 0.0.0.0:8400",
+			"%q 不是地址；请写成 主机:端口，例如 0.0.0.0:8400", c.Listen)
+	}
+	switch c.Access {
+	case AccessPaired:
+	case AccessOpen:
+		if !isLoopback(host) {
+			return wrong("access", `"open" lets in whoever reaches %s; pair the tills (access = "paired"), or listen on 127.0.0.1`,
+				`"open" 会放行所有能连到 %s 的设备；请配对终端（access = "paired"），或只监听 127.0.0.1`, c.Listen)
+		}
+	default:
+		return wrong("access", `%q is unknown; it is "paired" or "open"`, `未知的 %q；应为 "paired" 或 "open"`, c.Access)
+	}
+	if c.DefaultWait < 0 || c.DefaultWait > WaitMax {
+		return wrong("default_wait", "%s is out of range; it is 0s to %s", "%s 超出范围；应为 0s 到 %s", c.DefaultWait, WaitMax)
+	}
+	if c.ISO8583 != "" {
+		return wrong("iso8583", "version %s does not speak ISO 8583; leave it empty and use the JSON API",
+			"%s 版本不支持 ISO 8583；请留空并使用 JSON 接口", tideover.Version)
+	}
+	return c.validateTLS()
+}
+
+func (c Config) validateTLS() error {
+	switch c.TLS {
+	case TLSOff:
+		return nil
+	case TLSFiles:
+		for _, file := range [][2]string{{"tls_cert", c.TLSCert}, {"tls_key", c.TLSKey}} {
+			if file[1] == "" {
+				return wrong(file[0], `tls = "files" needs it: the path of a PEM file`, `tls = "files" 需要此项：PEM 文件的路径`)
+			}
+		}
+		return nil
+	case TLSAuto:
+		return wrong("tls", `version %s makes no certificates of its own; use "files" with a certificate of yours, or "off"`,
+			`%s 版本不能自行签发证书；请用 "files" 配自己的证书，或用 "off"`, tideover.Version)
+	default:
+		return wrong("tls", `%q is unknown; it is "off" or "files"`, `未知的 %q；应为 "off" 或 "files"`, c.TLS)
+	}
+}
+
+// isLoopback says whether a listening or named host is reached from this machine alone.
+func isLoopback(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// busy turns a failed listen into words.
+func busy(listen string, err error) error {
+	return fmt.Errorf("listen on %s: %w (another program has it? `ss -ltnp` names it; endpoint.listen chooses another)", listen, err)
+}

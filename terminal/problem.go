@@ -1,0 +1,157 @@
+package terminal
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"tideover"
+)
+
+// problem is the shape of a refusal on the wire, RFC 9457.
+type problem struct {
+	Type        string         `json:"type"`
+	Title       string         `json:"title"`
+	Status      int            `json:"status"`
+	Detail      string         `json:"detail"`
+	Code        tideover.Code  `json:"code"`
+	Instance    string         `json:"instance"`
+	Errors      []fieldProblem `json:"errors,omitempty"`
+	Limit       *int64         `json:"limit,omitempty"`
+	Remaining   *int64         `json:"remaining,omitempty"`
+	DuplicateOf *tideover.ID   `json:"duplicate_of,omitempty"`
+}
+
+type fieldProblem struct {
+	Field  string `json:"field"`
+	Detail string `json:"detail"`
+}
+
+// kind is what all refusals of one code have in common.
+type kind struct {
+	status int
+	title  tideover.Text
+}
+
+// kinds is the contract's table of statuses and codes.
+var kinds = map[tideover.Code]kind{
+	tideover.CodeInvalidRequest:        {http.StatusBadRequest, tideover.Text{En: "The request is malformed", Zh: "请求格式有误"}},
+	tideover.CodeMissingKey:            {http.StatusBadRequest, tideover.Text{En: "The idempotency key is missing", Zh: "缺少幂等键"}},
+	tideover.CodeUnauthorized:          {http.StatusUnauthorized, tideover.Text{En: "The till is not known", Zh: "终端未获授权"}},
+	tideover.CodeForbidden:             {http.StatusForbidden, tideover.Text{En: "Not allowed", Zh: "不允许此操作"}},
+	tideover.CodeUnknownTransaction:    {http.StatusNotFound, tideover.Text{En: "No such transaction", Zh: "没有这笔交易"}},
+	tideover.CodeNotFound:              {http.StatusNotFound, tideover.Text{En: "No such address", Zh: "没有这个地址"}},
+	tideover.CodeMethodNotAllowed:      {http.StatusMethodNotAllowed, tideover.Text{En: "Method not allowed", Zh: "不支持此方法"}},
+	tideover.CodeNotAcceptable:         {http.StatusNotAcceptable, tideover.Text{En: "Not acceptable", Zh: "无法提供所要求的格式"}},
+	tideover.CodeTooLarge:              {http.StatusRequestEntityTooLarge, tideover.Text{En: "The request is too large", Zh: "请求过大"}},
+	tideover.CodeUnsupportedMediaType:  {http.StatusUnsupportedMediaType, tideover.Text{En: "Unsupported media type", Zh: "不支持的内容类型"}},
+	tideover.CodeSuspectedDuplicate:    {http.StatusConflict, tideover.Text{En: "This looks like a second press", Zh: "疑似重复交易"}},
+	tideover.CodeAlreadyAcknowledged:   {http.StatusConflict, tideover.Text{En: "Already acknowledged", Zh: "交易已确认收妥"}},
+	tideover.CodeOutcomeChanged:        {http.StatusConflict, tideover.Text{En: "The outcome has changed", Zh: "结果已变更"}},
+	tideover.CodeNameInUse:             {http.StatusConflict, tideover.Text{En: "The name is in use", Zh: "名称已被占用"}},
+	tideover.CodeKeyReused:             {http.StatusUnprocessableEntity, tideover.Text{En: "The key belongs to another request", Zh: "幂等键已用于另一请求"}},
+	tideover.CodeAmountAboveLimit:      {http.StatusUnprocessableEntity, tideover.Text{En: "The amount is above the limit", Zh: "金额超过上限"}},
+	tideover.CodeAmountBelowMinimum:    {http.StatusUnprocessableEntity, tideover.Text{En: "The amount is below the minimum", Zh: "金额低于下限"}},
+	tideover.CodeOriginalUnknown:       {http.StatusUnprocessableEntity, tideover.Text{En: "The original is unknown", Zh: "找不到原交易"}},
+	tideover.CodeOriginalNotApproved:   {http.StatusUnprocessableEntity, tideover.Text{En: "The original is not approved", Zh: "原交易未成功"}},
+	tideover.CodeRefundExceedsOriginal: {http.StatusUnprocessableEntity, tideover.Text{En: "The refund exceeds the original", Zh: "退款超过原交易金额"}},
+	tideover.CodeRefundWindowClosed:    {http.StatusUnprocessableEntity, tideover.Text{En: "Too late for a refund", Zh: "已超过退款期限"}},
+	tideover.CodeForbiddenCardData:     {http.StatusUnprocessableEntity, tideover.Text{En: "Card data that must not be stored", Zh: "含有禁止存储的卡数据"}},
+	tideover.CodeTooManyRequests:       {http.StatusTooManyRequests, tideover.Text{En: "Too many requests", Zh: "请求过多"}},
+	tideover.CodeOfflineLimit:          {http.StatusServiceUnavailable, tideover.Text{En: "The offline limit is reached", Zh: "已达离线上限"}},
+	tideover.CodeShuttingDown:          {http.StatusServiceUnavailable, tideover.Text{En: "Shutting down", Zh: "服务正在停止"}},
+	tideover.CodeStorageFull:           {http.StatusInsufficientStorage, tideover.Text{En: "The storage is full", Zh: "存储空间已满"}},
+	tideover.CodeInternal:              {http.StatusInternalServerError, tideover.Text{En: "Internal error", Zh: "内部错误"}},
+}
+
+// fail answers a request that was not taken, or not taken as far as is known. Where nothing may be
+// answered, or nobody is there to hear it, it ends the connection.
+func (x *exchange) fail(err error) {
+	if refusal, ok := errors.AsType[*tideover.Refusal](err); ok {
+		x.refuse(refusal)
+		return
+	}
+	if errors.Is(err, ErrAbort) || x.r.Context().Err() != nil {
+		panic(http.ErrAbortHandler)
+	}
+	x.s.log.Error("a request failed", "path", x.r.URL.Path, "terminal", x.by.Name, "err", err)
+	x.refuse(tideover.Refuse(tideover.CodeInternal,
+		"the edge failed at this request; send it again under the same key, and look into the edge's log",
+		"边缘服务处理此请求时出错；请用同一幂等键重发，并查看其日志"))
+}
+
+// refuse writes a problem.
+func (x *exchange) refuse(r *tideover.Refusal) {
+	k, known := kinds[r.Code]
+	if !known {
+		panic("terminal: a refusal without a status: " + string(r.Code))
+	}
+	p := problem{
+		Type: "urn:tideover:problem:" + string(r.Code), Title: k.title.In(x.lang), Status: k.status, Detail: r.Detail.In(x.lang),
+		Code: r.Code, Instance: x.r.URL.Path, Limit: r.Limit, Remaining: r.Remaining,
+	}
+	for _, f := range r.Fields {
+		p.Errors = append(p.Errors, fieldProblem{f.Field, f.Detail.In(x.lang)})
+	}
+	if !r.DuplicateOf.IsZero() {
+		p.DuplicateOf = &r.DuplicateOf
+	}
+	h := x.w.Header()
+	if after := retryAfter(r); after > 0 {
+		h.Set("Retry-After", seconds(after))
+	}
+	if k.status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", `Bearer realm="tideover"`)
+	}
+	x.write(k.status, "application/problem+json", p)
+}
+
+// retryAfter returns how long to wait before the same request again; 0 where waiting changes nothing.
+func retryAfter(r *tideover.Refusal) time.Duration {
+	if r.RetryAfter > 0 {
+		return r.RetryAfter
+	}
+	switch r.Code {
+	case tideover.CodeTooManyRequests, tideover.CodeOfflineLimit, tideover.CodeShuttingDown:
+		return RetryAfterDefault
+	}
+	return 0
+}
+
+// seconds prints a duration as whole seconds, rounded up.
+func seconds(d time.Duration) string {
+	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
+}
+
+// write sends an answer whole, and says whether the till's kernel may have it: an error means that it certainly has not all of it.
+func (x *exchange) write(status int, contentType string, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // every answer's type is ours
+	}
+	body = append(body, '\n')
+	h := x.w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	return x.send(status, body)
+}
+
+// send writes status and body within [writeMax], and flushes them.
+func (x *exchange) send(status int, body []byte) error {
+	rc := http.NewResponseController(x.w)
+	if err := rc.SetWriteDeadline(time.Now().Add(writeMax)); err != nil {
+		return err
+	}
+	x.w.WriteHeader(status)
+	if len(body) > 0 && x.r.Method != http.MethodHead {
+		if _, err := x.w.Write(body); err != nil {
+			return err
+		}
+	}
+	if err := rc.Flush(); err != nil {
+		return err
+	}
+	return rc.SetWriteDeadline(time.Time{})
+}
