@@ -110,15 +110,15 @@ func unreadable(path string, err error) *Error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		e.What = tideover.Textf("there is no such file", "文件不存在")
-		e.Hint = tideover.Textf("write it, or name another one with --config FILE", "请创建该文件,或用 --config FILE 指定其他文件")
+		e.Hint = tideover.Textf("write it, or name another one with --config FILE", "请创建该文件，或用 --config FILE 指定其他文件")
 	case errors.Is(err, fs.ErrPermission):
 		e.What = tideover.Textf("may not be read by this user", "当前用户无权读取")
 		e.Hint = tideover.Textf("run the command as root or as the user that the service runs as", "请以 root 或服务所用的用户运行此命令")
 	case errors.Is(err, errTooLarge):
-		e.What = tideover.Textf("is larger than %d bytes: not a configuration", "超过 %d 字节,不是配置文件", fileMax)
+		e.What = tideover.Textf("is larger than %d bytes: not a configuration", "超过 %d 字节，不是配置文件", fileMax)
 		e.Hint = tideover.Textf("name the right file with --config FILE", "请用 --config FILE 指定正确的文件")
 	default:
-		e.What = tideover.Textf("cannot be read: %v", "无法读取:%v", err)
+		e.What = tideover.Textf("cannot be read: %v", "无法读取：%v", err)
 		e.Hint = tideover.Textf("name a readable file with --config FILE", "请用 --config FILE 指定可读的文件")
 	}
 	return e
@@ -128,7 +128,7 @@ func unreadable(path string, err error) *Error {
 func syntaxError(path string, err error) *Error {
 	e := &Error{
 		File: path, Err: err,
-		Hint: tideover.Textf("correct that line; strings stand in double quotes", "请修改该行;字符串须用双引号括起来"),
+		Hint: tideover.Textf("correct that line; strings stand in double quotes", "请修改该行；字符串须用双引号括起来"),
 	}
 	text := err.Error()
 	if d, ok := errors.AsType[*toml.DecodeError](err); ok {
@@ -136,7 +136,7 @@ func syntaxError(path string, err error) *Error {
 		e.Key = strings.Join(d.Key(), ".")
 	}
 	text = strings.TrimPrefix(text, "toml: ")
-	e.What = tideover.Textf("is not TOML here: %s", "此处不符合 TOML 语法:%s", text)
+	e.What = tideover.Textf("is not TOML here: %s", "此处不符合 TOML 语法：%s", text)
 	return e
 }
 

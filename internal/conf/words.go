@@ -36,9 +36,9 @@ func want(t reflect.Type) tideover.Text {
 func example(t reflect.Type) tideover.Text {
 	switch {
 	case t == durationType:
-		return tideover.Textf(`write a number and a unit: "30s", "5m", "72h", "30d"`, `请写数字加单位:"30s"、"5m"、"72h"、"30d"`)
+		return tideover.Textf(`write a number and a unit: "30s", "5m", "72h", "30d"`, `请写数字加单位："30s"、"5m"、"72h"、"30d"`)
 	case t == sizeType:
-		return tideover.Textf(`write a number and a unit: "500MB", "2GB"`, `请写数字加单位:"500MB"、"2GB"`)
+		return tideover.Textf(`write a number and a unit: "500MB", "2GB"`, `请写数字加单位："500MB"、"2GB"`)
 	case plainInt(t):
 		return tideover.Textf("write digits only", "请只写数字")
 	case t.Kind() == reflect.Bool:
@@ -82,7 +82,7 @@ func nameOfValue(v any) tideover.Text {
 func (f *File) mistyped(key string, t reflect.Type, value any) {
 	want, have := want(t), nameOfValue(value)
 	f.Reject(key,
-		tideover.Text{En: "wants " + want.En + ", has " + have.En, Zh: "应为" + want.Zh + ",实为" + have.Zh},
+		tideover.Text{En: "wants " + want.En + ", has " + have.En, Zh: "应为" + want.Zh + "，实为" + have.Zh},
 		example(t))
 }
 
@@ -92,7 +92,7 @@ func (f *File) unknown(t reflect.Type, table, name string) {
 	for n := range fields(t) {
 		known = append(known, n)
 	}
-	hint := tideover.Textf("remove it; known here: %s", "请删除;此处可用的键:%s", strings.Join(known, ", "))
+	hint := tideover.Textf("remove it; known here: %s", "请删除；此处可用的键：%s", strings.Join(known, ", "))
 	if near := nearest(name, known); near != "" {
 		hint = tideover.Textf("did you mean %s?", "是否应为 %s?", near)
 	}
