@@ -1,0 +1,13 @@
+// Package rules says whether a request may be taken, and why not. It is pure: what it looks at is handed in, it reads no clock and
+// does no I/O, and the same request over the same view has the same answer.
+//
+// # Nouns
+//
+// [Malformed] judges a request by itself. [Limits] are the shop's own bounds; [Limits.Judge] holds a request against them over a
+// [View] of what is on the queue. A refusal is a [*tideover.Refusal] that says in both languages what is wrong and what to do next.
+//
+// # Promises
+//
+//   - A request is judged once, inside the commit that accepts it, in commit order: the view holds every earlier one.
+//   - Limits on what is stored while the hub is out of reach never stop a reversal: it only ever takes risk away.
+package rules
