@@ -1,0 +1,270 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"unicode/utf8"
+
+	"tideover"
+)
+
+// Limits of fields, texts in bytes of UTF-8.
+const (
+	AckMax       = 32   // positions in one [Ack]
+	TerminalsMax = 1000 // terminals of a store, revoked ones included
+	AddressesMax = 16   // addresses of a hub
+
+	StoreMax      = 64
+	TerminalMax   = 64 // a terminal's name, and its uid
+	KeyMax        = 128
+	LabelMax      = 256 // method, order, operator: 64 characters
+	InstrumentMax = 1024
+	PayloadMax    = 64 << 10
+	CodeMax       = 64
+	MessageMax    = 1024
+	ReferenceMax  = 256
+	DetailMax     = 1024
+	SoftwareMax   = 64
+	AddressMax    = 255 + 6 // a name of DNS and a port
+	CSRMax        = 4 << 10
+	CertMax       = 8 << 10
+)
+
+// check gathers what is wrong with a message.
+type check struct{ errs []error }
+
+func (c *check) err() error { return errors.Join(c.errs...) }
+
+func (c *check) that(ok bool, format string, args ...any) {
+	if !ok {
+		c.errs = append(c.errs, fmt.Errorf(format, args...))
+	}
+}
+
+// text is a string that may be empty.
+func (c *check) text(name, s string, largest int) {
+	c.that(len(s) <= largest, "%s has %d bytes, at most %d", name, len(s), largest)
+	c.that(utf8.ValidString(s), "%s is not UTF-8", name)
+}
+
+// label is a text that is not empty.
+func (c *check) label(name, s string, largest int) {
+	c.text(name, s, largest)
+	c.that(s != "", "%s is empty", name)
+}
+
+func (c *check) time(name string, m tideover.Millis) { c.that(m >= 0, "%s is before 1970", name) }
+
+func (c *check) id(id tideover.ID) { c.that(!id.IsZero(), "the id is zero") }
+
+// key is an idempotency key: visible ASCII.
+func (c *check) key(key string) {
+	c.that(len(key) >= 1 && len(key) <= KeyMax, "the key has %d bytes, want 1 to %d", len(key), KeyMax)
+	for i := range len(key) {
+		if key[i] <= ' ' || key[i] > '~' {
+			c.that(false, "the key is not visible ASCII")
+			return
+		}
+	}
+}
+
+func (c *check) sub(name string, err error) {
+	if err != nil {
+		c.errs = append(c.errs, fmt.Errorf("%s: %w", name, err))
+	}
+}
+
+func (c *check) terminals(list []tideover.Terminal) {
+	c.that(len(list) <= TerminalsMax, "%d terminals, at most %d", len(list), TerminalsMax)
+	uids := make(map[string]bool, len(list))
+	for _, t := range list {
+		c.label("a terminal's uid", t.UID, TerminalMax)
+		c.label("a terminal's name", t.Name, TerminalMax)
+		c.time("a terminal's pairing", t.PairedAt)
+		c.that(!uids[t.UID], "a terminal is listed twice")
+		uids[t.UID] = true
+	}
+}
+
+func (c *check) addresses(list []string) {
+	c.that(len(list) >= 1 && len(list) <= AddressesMax, "%d addresses, want 1 to %d", len(list), AddressesMax)
+	for _, a := range list {
+		c.text("an address", a, AddressMax)
+		host, port, err := net.SplitHostPort(a)
+		c.that(err == nil && host != "" && port != "" && !strings.ContainsFunc(a, unprintable), "an address is not HOST:PORT")
+	}
+}
+
+func unprintable(r rune) bool { return r <= ' ' || r == 0x7f }
+
+// Validate returns what breaks a limit.
+func (h Hello) Validate() error {
+	var c check
+	c.that(h.Incarnation != [16]byte{}, "the incarnation is zero")
+	c.text("software", h.Software, SoftwareMax)
+	return c.err()
+}
+
+// Validate returns what breaks a limit.
+func (w Welcome) Validate() error {
+	var c check
+	c.that(w.Ledger != [16]byte{}, "the ledger is zero")
+	c.that(w.LedgerTime > 0, "no ledger time")
+	c.time("pruned_before", w.PrunedBefore)
+	c.text("software", w.Software, SoftwareMax)
+	return c.err()
+}
+
+// Validate returns what breaks a limit, or an outcome that is no end.
+func (m Confirmation) Validate() error {
+	var c check
+	c.id(m.ID)
+	c.that(m.HubSeq > 0, "no outbox position")
+	c.that(m.Outcome.Result.Final(), "the outcome's result, %d, is no end", m.Outcome.Result)
+	c.text("code", m.Outcome.Code, CodeMax)
+	c.text("message", m.Outcome.Message, MessageMax)
+	c.text("reference", m.Outcome.Reference, ReferenceMax)
+	c.time("at", m.Outcome.At)
+	if m.Adopt != nil {
+		c.sub("adopt", m.Adopt.Validate())
+		c.that(m.Adopt.ID == m.ID, "adopt is another transaction")
+	}
+	return c.err()
+}
+
+// Validate returns nil: every position is one.
+func (CaughtUp) Validate() error { return nil }
+
+// Validate returns what breaks a limit.
+func (a Ack) Validate() error {
+	var c check
+	c.that(len(a.Have) >= 1 && len(a.Have) <= AckMax, "%d positions, want 1 to %d", len(a.Have), AckMax)
+	for _, p := range a.Have {
+		c.id(p.ID)
+		c.that(p.HubSeq > 0, "no outbox position")
+	}
+	return c.err()
+}
+
+// Validate returns what breaks a limit.
+func (t Terminals) Validate() error {
+	var c check
+	c.terminals(t.Terminals)
+	return c.err()
+}
+
+// Validate returns nil: every digest is one.
+func (TerminalsKept) Validate() error { return nil }
+
+// Validate returns what breaks a limit.
+func (g GoAway) Validate() error {
+	var c check
+	c.that(g.AfterMillis >= 0, "a time before now")
+	return c.err()
+}
+
+// Validate returns nil: every head is one.
+func (Anchor) Validate() error { return nil }
+
+// Validate returns what breaks a limit or cannot be a request. What a request means is not judged here.
+func (s Submit) Validate() error {
+	var c check
+	c.id(s.ID)
+	c.label("the terminal's uid", s.TerminalUID, TerminalMax)
+	c.label("the terminal's name", s.Terminal, TerminalMax)
+	c.key(s.Key)
+	c.time("created_at", s.CreatedAt)
+	c.time("expires_at", s.ExpiresAt)
+	r := s.Request
+	c.that(r.Kind >= tideover.KindSale && r.Kind <= tideover.KindAdvice, "unknown kind %d", r.Kind)
+	c.that(r.Amount >= 0, "the amount is negative")
+	c.that(r.Currency == "" || len(r.Currency) == 3, "the currency has not three letters")
+	c.text("currency", r.Currency, 3)
+	c.text("method", r.Method, LabelMax)
+	c.text("order", r.Order, LabelMax)
+	c.text("operator", r.Operator, LabelMax)
+	c.text("instrument", r.Instrument, InstrumentMax)
+	c.that(r.Kind.Undoes() == !r.Original.IsZero(), "a refund or reversal, and nothing else, names its original")
+	c.that(r.ExpiresIn >= 0 && r.ExpiresIn <= tideover.ExpiresInMax, "expires_in is not within %s", tideover.ExpiresInMax)
+	c.that(len(r.Payload) <= PayloadMax, "the payload has %d bytes, at most %d", len(r.Payload), PayloadMax)
+	return c.err()
+}
+
+// Validate returns what breaks a limit.
+func (a Ask) Validate() error {
+	var c check
+	c.id(a.ID)
+	return c.err()
+}
+
+// Validate returns what breaks a limit.
+func (m Cancel) Validate() error {
+	var c check
+	c.id(m.ID)
+	c.label("the terminal's uid", m.TerminalUID, TerminalMax)
+	c.label("the terminal's name", m.Terminal, TerminalMax)
+	c.key(m.Key)
+	return c.err()
+}
+
+// Validate returns what breaks a limit, or an end that an edge never says by itself.
+func (e Expire) Validate() error {
+	var c check
+	c.sub("submit", e.Submit.Validate())
+	c.that(e.Outcome == tideover.StateExpired || e.Outcome == tideover.StateCancelled, "an edge says expired or cancelled by itself, not %d", e.Outcome)
+	return c.err()
+}
+
+// Validate returns nil: there is nothing in it.
+func (Got) Validate() error { return nil }
+
+// Validate returns what breaks a limit, or a state that is an end or the edge's own.
+func (p Progress) Validate() error {
+	var c check
+	switch p.State {
+	case tideover.StateNone, tideover.StatePending, tideover.StateInDoubt, tideover.StateReversing, tideover.StateManual:
+	default:
+		c.that(false, "state %d is no progress", p.State)
+	}
+	c.text("waiting_for", p.WaitingFor, LabelMax)
+	return c.err()
+}
+
+// Validate returns what breaks a limit.
+func (r Refused) Validate() error {
+	var c check
+	c.that(r.Reason != ReasonNone, "no reason")
+	c.text("detail", r.Detail, DetailMax)
+	c.time("retry", r.Retry)
+	if r.Adopt != nil {
+		c.sub("adopt", r.Adopt.Validate())
+	}
+	if r.End != nil {
+		c.sub("end", r.End.Validate())
+		c.that(r.End.Adopt == nil, "the request is told twice")
+		c.that(r.Adopt == nil || r.Adopt.ID == r.End.ID, "adopt and end are of two transactions")
+	}
+	return c.err()
+}
+
+// Validate returns what breaks a limit.
+func (e Enroll) Validate() error {
+	var c check
+	c.that(len(e.CSR) >= 1 && len(e.CSR) <= CSRMax, "the certificate request has %d bytes, want 1 to %d", len(e.CSR), CSRMax)
+	return c.err()
+}
+
+// Validate returns what breaks a limit.
+func (e Enrolled) Validate() error {
+	var c check
+	c.label("store", e.Store, StoreMax)
+	c.that(len(e.Certificate) >= 1 && len(e.Certificate) <= CertMax, "the certificate has %d bytes, want 1 to %d", len(e.Certificate), CertMax)
+	c.that(len(e.CA) >= 1 && len(e.CA) <= CertMax, "the CA has %d bytes, want 1 to %d", len(e.CA), CertMax)
+	c.that(e.Ledger != [16]byte{}, "the ledger is zero")
+	c.that(e.LedgerTime > 0, "no ledger time")
+	c.addresses(e.Addresses)
+	c.terminals(e.Terminals)
+	return c.err()
+}
