@@ -58,25 +58,6 @@ func load(t *testing.T, text string, environ ...string) (config, *conf.File, err
 func TestLoad_TakesFileOverDefault(t *testing.T) {
 	c, f, err := load(t, `
 store = "shop"
-endpoint.open = true
-[endpoint]
-default_wait = "1d12h"
-count = 7
-kind = "sale"
-[hub]
-addresses = ["a:1", "b:2"]
-[[uplink]]
-interface = "eth1"
-monthly_cap = "2GB"
-[[uplink]]
-interface = "wwan0"
-metered = false
-`)
-	if err == nil {
-		t.Fatal("endpoint was opened twice and nothing was said")
-	}
-	c, f, err = load(t, `
-store = "shop"
 [endpoint]
 default_wait = "1d12h"
 count = 7
@@ -177,11 +158,12 @@ func TestLoad_SaysWhereAFileStopsBeingTOML(t *testing.T) {
 		text string
 		line int
 	}{
-		"no quotes":   {"lang = \"en\"\nstore = shop\n", 2},
-		"key twice":   {"store = \"a\"\nlang = \"en\"\nstore = \"b\"\n", 3},
-		"table twice": {"[hub]\n[endpoint]\n[hub]\n", 3},
-		"unfinished":  {"[hub]\naddresses = [\"a\"", 2},
-		"zero bytes":  {"store = \"a\"\n\x00\x00\x00\n", 2},
+		"no quotes":     {"lang = \"en\"\nstore = shop\n", 2},
+		"key twice":     {"store = \"a\"\nlang = \"en\"\nstore = \"b\"\n", 3},
+		"table, dotted": {"endpoint.open = true\n[endpoint]\ncount = 7\n", 2},
+		"table twice":   {"[hub]\n[endpoint]\n[hub]\n", 3},
+		"unfinished":    {"[hub]\naddresses = [\"a\"", 2},
+		"zero bytes":    {"store = \"a\"\n\x00\x00\x00\n", 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := load(t, tc.text)

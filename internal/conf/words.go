@@ -44,11 +44,11 @@ func example(t reflect.Type) tideover.Text {
 	case t.Kind() == reflect.Bool:
 		return tideover.Textf("write true or false", "请写 true 或 false")
 	case isTable(t):
-		return tideover.Textf("write a header [name], and its keys below", "请写表头 [名称],并把键写在其下")
+		return tideover.Textf("write a header [name], and its keys below", "请写表头 [名称]，并把键写在其下")
 	case t.Kind() == reflect.Slice && isTable(t.Elem()):
 		return tideover.Textf("write a header [[name]] for each", "请为每一项写一个表头 [[名称]]")
 	case t.Kind() == reflect.Slice:
-		return tideover.Textf(`write a list: ["one", "two"]`, `请写成列表:["one", "two"]`)
+		return tideover.Textf(`write a list: ["one", "two"]`, `请写成列表：["one", "two"]`)
 	case t.Kind() == reflect.String:
 		return tideover.Textf("put the value in double quotes", "请用双引号把值括起来")
 	default:

@@ -1,0 +1,429 @@
+package control_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tideover"
+	"tideover/control"
+)
+
+// ownerSocket makes the test binary a daemon that owns this socket, to be killed.
+const ownerSocket = "TIDEOVER_TEST_CONTROL_OWNER"
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(ownerSocket); path != "" {
+		s := control.New(control.Config{Socket: path}, &house{}, quiet())
+		if err := s.Listen(); err != nil {
+			os.Stdout.WriteString("failed " + err.Error() + "\n")
+			os.Exit(1)
+		}
+		os.Stdout.WriteString("listening\n")
+		s.Run(context.Background())
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// house is a backend of one transaction and a few tills.
+type house struct {
+	mu      sync.Mutex // guards what follows
+	asked   control.Filter
+	pair    control.PairRequest
+	by      control.Peer
+	revoked string
+	block   chan struct{} // closed: Status returns
+	entered chan struct{}
+}
+
+var theID = tideover.MakeID("shop", "uid", "key")
+
+func (h *house) Status() control.Status {
+	if h.block != nil {
+		close(h.entered)
+		<-h.block
+	}
+	s := control.Status{Version: "0.1.0", Store: "shop", Storage: control.Storage{FreeBytes: 1 << 40}}
+	s.Verdict = control.Judge(s, 0)
+	return s
+}
+
+func (h *house) List(_ context.Context, f control.Filter) (control.Page, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.asked = f
+	return control.Page{Next: "more"}, nil
+}
+
+func (h *house) Show(_ context.Context, id tideover.ID) (control.Detail, error) {
+	if id != theID {
+		return control.Detail{}, control.NotFound("unknown_transaction",
+			tideover.Textf("no transaction %s", "没有交易 %s", id), tideover.Textf("look at the list", "请查看列表"))
+	}
+	return control.Detail{
+		Transaction: tideover.Transaction{ID: id, State: tideover.StateApproved, Kind: tideover.KindSale, Terminal: "till-1"},
+		History:     []control.Event{{Seq: 1, Event: "accepted", State: tideover.StateQueued}},
+	}, nil
+}
+
+func (h *house) Terminals(context.Context) (control.TerminalList, error) {
+	return control.TerminalList{Terminals: []control.Terminal{{Terminal: tideover.Terminal{UID: "u", Name: "前台"}, Open: 2}}}, nil
+}
+
+func (h *house) Pair(_ context.Context, r control.PairRequest, by control.Peer) (control.Pairing, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.pair, h.by = r, by
+	if r.Name == "taken" && !r.Replace {
+		return control.Pairing{}, tideover.Refuse(tideover.CodeNameInUse, "taken", "已占用")
+	}
+	return control.Pairing{Code: "012345", Name: r.Name}, nil
+}
+
+func (h *house) Revoke(_ context.Context, name string, by control.Peer) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.revoked, h.by = name, by
+	if name == "broken" {
+		return errors.New("the disk is gone")
+	}
+	return nil
+}
+
+// open runs a server until the test ends, and returns its socket.
+func open(t *testing.T, h *house) (path string, stop func()) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "control.sock")
+	return path, openAt(t, path, h)
+}
+
+func openAt(t *testing.T, path string, h *house) (stop func()) {
+	t.Helper()
+	s := control.New(control.Config{Socket: path}, h, quiet())
+	if err := s.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+func TestServer_AnswersItsClient(t *testing.T) {
+	h := &house{}
+	path, _ := open(t, h)
+	c, ctx := control.Dial(path), t.Context()
+
+	status, err := c.Status(ctx)
+	if err != nil || status.Store != "shop" || status.Verdict.Well || status.Verdict.Findings[0].Next.Zh == "" {
+		t.Errorf("status %+v, %v", status, err)
+	}
+	f := control.Filter{State: tideover.StateInDoubt, Terminal: "前台 & co", After: "x y", Limit: 7}
+	page, err := c.List(ctx, f)
+	if err != nil || page.Next != "more" || page.Transactions == nil || h.asked != f {
+		t.Errorf("page %+v, %v; asked for %+v", page, err, h.asked)
+	}
+	if _, err := c.List(ctx, control.Filter{}); err != nil || h.asked.Limit != control.ListDefault {
+		t.Errorf("asked for %+v, %v", h.asked, err)
+	}
+	d, err := c.Show(ctx, theID)
+	if err != nil || d.Transaction.ID != theID || d.Transaction.State != tideover.StateApproved || len(d.History) != 1 {
+		t.Errorf("detail %+v, %v", d, err)
+	}
+	l, err := c.Terminals(ctx)
+	if err != nil || len(l.Terminals) != 1 || l.Terminals[0].Name != "前台" || l.Terminals[0].Open != 2 {
+		t.Errorf("terminals %+v, %v", l, err)
+	}
+	p, err := c.Pair(ctx, control.PairRequest{Name: "taken", Replace: true})
+	if err != nil || p.Code != "012345" || h.pair.Name != "taken" || !h.pair.Replace {
+		t.Errorf("pairing %+v, %v", p, err)
+	}
+	if err := c.Revoke(ctx, "a/b"); err != nil || h.revoked != "a/b" {
+		t.Errorf("revoked %q, %v", h.revoked, err)
+	}
+	if h.by.UID != uint32(os.Geteuid()) || h.by.PID != int32(os.Getpid()) {
+		t.Errorf("the peer is %+v", h.by)
+	}
+}
+
+func TestServer_SaysWhyNot(t *testing.T) {
+	path, _ := open(t, &house{})
+	c, ctx := control.Dial(path), t.Context()
+	_, unknown := c.Show(ctx, tideover.MakeID("other", "", ""))
+	_, taken := c.Pair(ctx, control.PairRequest{Name: "taken"})
+	_, nameless := c.Pair(ctx, control.PairRequest{Replace: true})
+	_, tooMany := c.List(ctx, control.Filter{Limit: control.ListMax + 1})
+	for name, tc := range map[string]struct {
+		err    error
+		status int
+		code   string
+	}{
+		"unknown":  {unknown, http.StatusNotFound, "unknown_transaction"},
+		"taken":    {taken, http.StatusConflict, "name_in_use"},
+		"nameless": {nameless, http.StatusBadRequest, "invalid_request"},
+		"too many": {tooMany, http.StatusBadRequest, "invalid_request"},
+		"internal": {c.Revoke(ctx, "broken"), http.StatusInternalServerError, "internal_error"},
+	} {
+		e, ok := errors.AsType[*control.Error](tc.err)
+		if !ok || e.Status != tc.status || e.Code != tc.code || e.What.Zh == "" {
+			t.Errorf("%s: have %#v", name, tc.err)
+		}
+	}
+	// What only another version or a script would ask.
+	direct := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		return net.Dial("unix", path)
+	}}}
+	for call, want := range map[string]int{
+		"GET /v2/status":                          http.StatusNotFound,
+		"DELETE /v1/terminals":                    http.StatusNotFound,
+		"GET /v1/transactions/ILOU":               http.StatusBadRequest,
+		"GET /v1/transactions?state=happy":        http.StatusBadRequest,
+		"POST /v1/terminals/revoke nonsense":      http.StatusBadRequest,
+		`POST /v1/terminals/revoke {"nam":"a"}`:   http.StatusBadRequest,
+		`POST /v1/terminals/revoke {"name":"a"}1`: http.StatusBadRequest,
+		"POST /v1/terminals/revoke {\"name\":\"" + strings.Repeat("x", 70<<10) + "\"}": http.StatusBadRequest,
+	} {
+		parts := strings.SplitN(call, " ", 3)
+		req, err := http.NewRequest(parts[0], "http://x"+parts[1], strings.NewReader(strings.Join(parts[2:], "")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := direct.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		var e control.Error
+		if resp.StatusCode != want || json.Unmarshal(body, &e) != nil || e.What.En == "" {
+			t.Errorf("%.60s: have %d %s", call, resp.StatusCode, body)
+		}
+	}
+}
+
+// A killed daemon leaves its socket behind: the next one takes the place, without a technician's help.
+func TestServer_ReplacesTheSocketOfAKilledDaemon(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "control.sock")
+	for range 3 {
+		owner := exec.Command(os.Args[0])
+		owner.Env = append(os.Environ(), ownerSocket+"="+path)
+		out, err := owner.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := owner.Start(); err != nil {
+			t.Fatal(err)
+		}
+		said := make([]byte, 64)
+		if n, _ := out.Read(said); string(said[:n]) != "listening\n" {
+			t.Fatalf("the owner said %q", said[:n])
+		}
+		if _, err := control.Dial(path).Status(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		// While it lives, nobody takes its place, and it goes on answering.
+		err = control.New(control.Config{Socket: path}, &house{}, quiet()).Listen()
+		if e, ok := errors.AsType[*control.SocketError](err); !ok || !errors.Is(err, control.ErrInUse) || e.Hint.Zh == "" {
+			t.Fatalf("beside a living daemon: %v", err)
+		}
+		if _, err := control.Dial(path).Status(t.Context()); err != nil {
+			t.Fatal("a second daemon has hurt the first: ", err)
+		}
+		owner.Process.Signal(syscall.SIGKILL)
+		owner.Wait()
+		_, err = control.Dial(path).Status(t.Context())
+		if e, ok := errors.AsType[*control.SocketError](err); !ok || !errors.Is(err, control.ErrUnreachable) || e.Hint.En == "" {
+			t.Fatalf("after kill -9: %v", err)
+		}
+	}
+	openAt(t, path, &house{})
+	if _, err := control.Dial(path).Status(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestServer_LeavesWhatIsNotItsOwn(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(dir, "other.sock")
+	l, err := net.Listen("unix", other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, path := range []string{file, other, dir, filepath.Join(file, "below")} {
+		if err := control.New(control.Config{Socket: path}, &house{}, quiet()).Listen(); err == nil {
+			t.Errorf("%s was taken", path)
+		} else if e, ok := errors.AsType[*control.SocketError](err); !ok || e.Path != path || e.Hint.En == "" {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if b, _ := os.ReadFile(file); string(b) != "precious" {
+		t.Error("a file was harmed")
+	}
+	if c, err := net.Dial("unix", other); err != nil {
+		t.Error("another program's socket was taken: ", err)
+	} else {
+		c.Close()
+	}
+}
+
+func TestServer_MakesAPrivateSocketAndRemovesIt(t *testing.T) {
+	path, stop := open(t, &house{})
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode() != os.ModeSocket|0o600 {
+		t.Errorf("the socket has mode %v, %v", info.Mode(), err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".[0-9]*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	stop()
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket is still there: %v", err)
+	}
+	openAt(t, path, &house{})
+}
+
+// What is being answered when the daemon stops is answered.
+func TestServer_DrainsWhatItAnswers(t *testing.T) {
+	h := &house{block: make(chan struct{}), entered: make(chan struct{})}
+	path, stop := open(t, h)
+	answered := make(chan error, 1)
+	go func() {
+		_, err := control.Dial(path).Status(context.Background())
+		answered <- err
+	}()
+	<-h.entered
+	stopped := make(chan struct{})
+	go func() { stop(); close(stopped) }()
+	for {
+		if _, err := os.Lstat(path); err != nil {
+			break // it has begun to stop
+		}
+		time.Sleep(time.Millisecond)
+	}
+	close(h.block)
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+	<-stopped
+}
+
+func TestServer_TakesALongPath(t *testing.T) {
+	path := filepath.Join(t.TempDir(), strings.Repeat("d", 60), strings.Repeat("e", 60), "control.sock")
+	openAt(t, path, &house{})
+	if _, err := control.Dial(path).Status(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// Another user is not answered, even where the socket's mode would let him in.
+func TestServer_RefusesAnotherUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to become another user")
+	}
+	path, _ := open(t, &house{})
+	if err := os.Chmod(path, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for dir := filepath.Dir(path); dir != os.TempDir() && len(dir) > 1; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := dialAsNobody(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	io.WriteString(c, "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusForbidden || !strings.Contains(string(body), "root") || strings.Contains(string(body), "shop") {
+		t.Errorf("have %d %s", resp.StatusCode, body)
+	}
+}
+
+// dialAsNobody connects from a thread of user 65534, which ends with it: a socket's credentials are those of the thread that connects.
+func dialAsNobody(path string) (c net.Conn, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // never unlocked: the thread is thrown away with its user
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, 65534, 65534, 65534); errno != 0 {
+			err = errno
+			return
+		}
+		c, err = net.Dial("unix", path)
+	}()
+	<-done
+	return c, err
+}
+
+func TestJudge_FindsWhatIsWrong(t *testing.T) {
+	now := tideover.MillisOf(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+	well := func() control.Status {
+		return control.Status{
+			Store: "shop", Now: now, Hub: control.Hub{Connected: true, LedgerTime: now, CaughtUp: true},
+			Endpoint: control.Endpoint{Accepting: true}, Storage: control.Storage{FreeBytes: 1 << 30, Path: "/var/lib/tideover"},
+			Certificate: control.Certificate{NotAfter: now.Add(365 * 24 * time.Hour)},
+			Uplinks:     []control.Uplink{{Name: "eth1", Connected: true}},
+		}
+	}
+	if v := control.Judge(well(), 72*time.Hour); !v.Well || v.Findings == nil {
+		t.Errorf("a shop that is well: %+v", v)
+	}
+	for code, change := range map[string]func(*control.Status){
+		"not_accepting": func(s *control.Status) { s.Endpoint.Accepting = false },
+		"storage_low":   func(s *control.Status) { s.Storage.FreeBytes = 1 << 20 },
+		"manual":        func(s *control.Status) { s.Queue.ByState = map[string]int{"manual": 3} },
+		"hub_unreachable": func(s *control.Status) {
+			s.Hub.Connected, s.Hub.Since, s.Hub.Error = false, now.Add(-time.Hour), "timeout"
+		},
+		"offline_age": func(s *control.Status) { s.Queue.OldestAt = now.Add(-73 * time.Hour) },
+		"clock_off":   func(s *control.Status) { s.Hub.LedgerTime = now.Add(time.Hour) },
+		"certificate": func(s *control.Status) { s.Certificate.NotAfter = now.Add(24 * time.Hour) },
+		"uplink_down": func(s *control.Status) { s.Uplinks = append(s.Uplinks, control.Uplink{Name: "wwan0"}) },
+		"superseded":  func(s *control.Status) { s.Alarms = []control.Finding{{Code: "superseded"}} },
+	} {
+		s := well()
+		change(&s)
+		v := control.Judge(s, 72*time.Hour)
+		if v.Well || len(v.Findings) != 1 || v.Findings[0].Code != code {
+			t.Errorf("%s: %+v", code, v)
+		}
+	}
+}

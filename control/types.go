@@ -1,0 +1,175 @@
+package control
+
+import (
+	"time"
+
+	"tideover"
+)
+
+// Finding is something that a technician should know, and what to do about it.
+type Finding struct {
+	Code string        `json:"code"` // stable, for scripts: hub_unreachable, manual, ...
+	What tideover.Text `json:"what"`
+	Next tideover.Text `json:"next"`
+}
+
+// Verdict sums a status up.
+type Verdict struct {
+	Well     bool      `json:"well"`
+	Findings []Finding `json:"findings"` // why it is not well, the gravest first; empty where it is
+}
+
+// Status is the whole of `tideover status`.
+type Status struct {
+	Verdict   Verdict         `json:"verdict"`
+	Version   string          `json:"version"`
+	Store     string          `json:"store"`
+	PID       int             `json:"pid"`
+	StartedAt tideover.Millis `json:"started_at"`
+	Now       tideover.Millis `json:"now"` // the edge's wall clock; ages are told against it
+
+	Hub         Hub         `json:"hub"`
+	Queue       Queue       `json:"queue"`
+	Uplinks     []Uplink    `json:"uplinks"`
+	Terminals   Terminals   `json:"terminals"`
+	Endpoint    Endpoint    `json:"endpoint"`
+	Storage     Storage     `json:"storage"`
+	Certificate Certificate `json:"certificate"`
+
+	// Alarms are findings that only the daemon itself can know: another router has taken over, this journal was restored.
+	Alarms []Finding `json:"alarms"`
+}
+
+// Hub is how the hub is reached.
+type Hub struct {
+	Connected bool            `json:"connected"` // heard just now
+	Address   string          `json:"address"`
+	Uplink    string          `json:"uplink"` // the link in use; "" while there is none
+	Since     tideover.Millis `json:"since"`  // of the present condition
+	Error     string          `json:"error"`  // the last failure, "" where there is none; English
+	CaughtUp  bool            `json:"caught_up"`
+	// LedgerTime is the hub's time as the edge carries it on; 0 until a hub was heard since the start.
+	LedgerTime tideover.Millis `json:"ledger_time"`
+}
+
+// Queue is what the journal holds.
+type Queue struct {
+	Pending        int              `json:"pending"`        // accepted and not final
+	OldestAt       tideover.Millis  `json:"oldest_at"`      // acceptance of the oldest of these; 0 where there is none
+	ByState        map[string]int   `json:"by_state"`       // of all that is not both final and acknowledged
+	OpenAmounts    map[string]int64 `json:"open_amounts"`   // minor units of what is pending, by currency
+	Unacknowledged int              `json:"unacknowledged"` // final, and the till has not said that it showed it
+}
+
+// Uplink is one way out of the shop.
+type Uplink struct {
+	Name      string          `json:"name"`
+	Interface string          `json:"interface"`
+	Connected bool            `json:"connected"`
+	Address   string          `json:"address"` // the hub's, as dialled last
+	RTTMillis float64         `json:"rtt_ms"`  // smoothed; 0 where it is not known
+	Since     tideover.Millis `json:"since"`
+	Error     string          `json:"error"`
+}
+
+// Terminals counts the tills.
+type Terminals struct {
+	Paired  int `json:"paired"`
+	Revoked int `json:"revoked"`
+}
+
+// Endpoint is where tills are served.
+type Endpoint struct {
+	Listen    string `json:"listen"`
+	Access    string `json:"access"`
+	TLS       string `json:"tls"`
+	Accepting bool   `json:"accepting"`
+}
+
+// Storage is the journal's file.
+type Storage struct {
+	Path        string `json:"path"`
+	FileBytes   int64  `json:"file_bytes"`
+	FreeBytes   int64  `json:"free_bytes"` // of the file system
+	Commits     uint64 `json:"commits"`    // since the start
+	Syncs       uint64 `json:"syncs"`
+	Seq         uint64 `json:"seq"`          // of the last committed event
+	Head        string `json:"head"`         // the chain's hash there, hexadecimal
+	HaveThrough uint64 `json:"have_through"` // the hub's outbox is on disk up to this position
+}
+
+// Certificate is the edge's own.
+type Certificate struct {
+	Serial   string          `json:"serial"`
+	NotAfter tideover.Millis `json:"not_after"`
+}
+
+// Filter chooses transactions; the zero value of each field chooses all.
+type Filter struct {
+	State    tideover.State
+	Terminal string // its name
+	After    string // where the last page ended; "" is the beginning
+	Limit    int    // 1 to [ListMax]; 0 is [ListDefault]
+}
+
+// The size of a page of transactions.
+const (
+	ListDefault = 50
+	ListMax     = 1000
+)
+
+// Page is a part of a list, oldest first.
+type Page struct {
+	Transactions []tideover.Transaction `json:"transactions"`
+	Next         string                 `json:"next"` // "" where nothing follows
+}
+
+// Event is one line of a transaction's history in the journal.
+type Event struct {
+	Seq    uint64          `json:"seq"`
+	At     tideover.Millis `json:"at"`
+	Event  string          `json:"event"` // accepted, told approved, delivered, acknowledged, ...
+	State  tideover.State  `json:"state"` // that it left the transaction in
+	By     string          `json:"by"`    // a person's or the hub's, where it is not the daemon's own
+	Detail string          `json:"detail"`
+}
+
+// Detail is one transaction with its history.
+type Detail struct {
+	Transaction tideover.Transaction `json:"transaction"`
+	History     []Event              `json:"history"` // what is on disk, oldest first
+}
+
+// Terminal is a till, and what it has under way.
+type Terminal struct {
+	tideover.Terminal
+	Open int `json:"open"` // accepted and not final
+}
+
+// TerminalList is every till that was ever let in.
+type TerminalList struct {
+	Terminals []Terminal `json:"terminals"`
+}
+
+// PairRequest asks for a pairing code. Without a name the till names itself.
+type PairRequest struct {
+	Name    string `json:"name"`
+	Replace bool   `json:"replace"` // the name is in use, and goes over to the box that pairs
+}
+
+// Pairing is a code that lets one till in.
+type Pairing struct {
+	Code      string          `json:"code"`
+	Name      string          `json:"name"`
+	ExpiresAt tideover.Millis `json:"expires_at"`
+	Endpoint  string          `json:"endpoint"` // where the till is pointed at
+}
+
+// nearlyFull is the free space below which a technician is told.
+const nearlyFull = 32 << 20
+
+// certificateSoon is how long before its end a certificate is mentioned.
+const certificateSoon = 30 * 24 * time.Hour
+
+// clockOffMax is how far the wall clock may be from the ledger's before a technician is told. Sales go on by the ledger's.
+const clockOffMax = 2 * time.Minute
