@@ -1,0 +1,13 @@
+// Bench measures what a transaction costs over the floor of the machine that it runs on, and writes docs/benchmarks.md.
+//
+// Figures of a machine say little elsewhere, and its neighbours change them by the minute; ratios travel. So each measurement runs in
+// rounds, and each round takes the floor and the thing itself within the same seconds, in turn; the table shows the median of the
+// rounds' ratios with their range. The programs measured are the real ones: built here, run as processes of their own, spoken to
+// over the same loopback as the floor.
+//
+// Floors:
+//   - empty handler: an HTTP server in a process of its own that reads the request and answers a Transaction of the usual size;
+//   - floor sync: a record of the usual size appended to a zero-filled file, by one committer for all writers, one fdatasync a batch;
+//   - synced handler: the empty handler, but it answers after two such syncs one after the other, as a commit of bbolt has two;
+//   - QUIC echo: a stream for each round trip, 400 bytes there and 200 back, over one connection between two processes.
+package main

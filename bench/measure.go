@@ -1,0 +1,246 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/quic-go/quic-go"
+)
+
+// tillCounts are the numbers of tills that press at the same time.
+var tillCounts = []int{1, 8, 64}
+
+// measurement holds the floors and the house for as long as a run lasts.
+type measurement struct {
+	options options
+	house   *house
+	floor   string // URL of the HTTP floors
+	echo    *quic.Conn
+	sync    *floorLog
+	presses atomic.Int64 // makes each key a new one
+	closers []func()
+}
+
+func newMeasurement(ctx context.Context, o options, dir string) (m *measurement, err error) {
+	m = &measurement{options: o}
+	defer func() {
+		if err != nil {
+			m.close()
+		}
+	}()
+	say("building and enrolling")
+	if m.house, err = newHouse(ctx, dir); err != nil {
+		return nil, err
+	}
+	m.closers = append(m.closers, m.house.stop)
+	addr, stop, err := child(ctx, "floor", dir)
+	if err != nil {
+		return nil, err
+	}
+	m.floor = "http://" + addr
+	m.closers = append(m.closers, stop)
+	if addr, stop, err = child(ctx, "echo", dir); err != nil {
+		return nil, err
+	}
+	m.closers = append(m.closers, stop)
+	if m.echo, err = dialEcho(ctx, addr); err != nil {
+		return nil, err
+	}
+	if m.sync, err = newFloorLog(dir, 1); err != nil {
+		return nil, err
+	}
+	syncing, stopSync := context.WithCancel(ctx)
+	go m.sync.run(syncing)
+	m.closers = append(m.closers, stopSync)
+	return m, nil
+}
+
+func (m *measurement) close() {
+	for _, c := range m.closers {
+		c()
+	}
+}
+
+func say(format string, args ...any) { fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...) }
+
+// key returns one that no till has used before.
+func (m *measurement) key() string { return fmt.Sprintf("bench-%d", m.presses.Add(1)) }
+
+// accepting returns the operation of posting a sale that is answered 202 at once.
+func (m *measurement) accepting(tills []till, url string) operation {
+	return func(ctx context.Context, i int) error {
+		_, err := tills[i].sell(ctx, url, m.key(), "0", http.StatusAccepted)
+		return err
+	}
+}
+
+// results of a whole run.
+type results struct {
+	accepts  []accepts
+	confirms []confirms
+	memory   memory
+	options  options
+}
+
+func (m *measurement) all(ctx context.Context) (r results, err error) {
+	r.options = m.options
+	for _, tills := range tillCounts {
+		c, err := m.confirm(ctx, tills)
+		if err != nil {
+			return r, fmt.Errorf("confirmed round trip, %d tills: %w", tills, err)
+		}
+		r.confirms = append(r.confirms, c)
+	}
+	if r.memory, err = m.memory(ctx); err != nil {
+		return r, fmt.Errorf("memory: %w", err)
+	}
+	// From here on the cable is cut: what is measured is accepting alone, as in an outage.
+	m.house.cut()
+	for _, tills := range tillCounts {
+		a, err := m.accept(ctx, tills)
+		if err != nil {
+			return r, fmt.Errorf("durable accept, %d tills: %w", tills, err)
+		}
+		r.accepts = append(r.accepts, a)
+	}
+	return r, nil
+}
+
+// accepts is the durable accept through HTTP, and its floors.
+type accepts struct {
+	tills                       int
+	empty, sync, synced, accept []load
+	overSum, overServer, rate   spread // p50 over p50s of the same round; the edge's rate over the synced handler's
+}
+
+// accept measures 202s of an edge that reaches no hub, each round on an empty queue.
+func (m *measurement) accept(ctx context.Context, tills int) (accepts, error) {
+	r := accepts{tills: tills}
+	clients := newTills(tills)
+	var sum, server, rate []float64
+	for round := range m.options.rounds {
+		say("durable accept, %d tills, round %d", tills, round+1)
+		e, err := m.house.startEdge(ctx, fmt.Sprintf("accept-%d-%d", tills, round))
+		if err != nil {
+			return r, err
+		}
+		took, err := m.interleave(ctx, tills, []operation{
+			m.accepting(clients, m.floor+"/empty"),
+			func(context.Context, int) error { return m.sync.commit() },
+			m.accepting(clients, m.floor+"/synced"),
+			m.accepting(clients, e.url+"/v1/transactions"),
+		})
+		end(e.cmd)
+		if err != nil {
+			return r, err
+		}
+		empty, sync, synced, accept := took[0], took[1], took[2], took[3]
+		r.empty, r.sync = append(r.empty, empty), append(r.sync, sync)
+		r.synced, r.accept = append(r.synced, synced), append(r.accept, accept)
+		sum = append(sum, ratio(accept.P50, empty.P50+2*sync.P50))
+		server = append(server, ratio(accept.P50, synced.P50))
+		rate = append(rate, accept.PerSec/synced.PerSec)
+	}
+	r.overSum, r.overServer, r.rate = spreadOf(sum), spreadOf(server), spreadOf(rate)
+	return r, nil
+}
+
+// interleave runs each operation for its time, one after the other; the first quarter of it again as a warm-up.
+func (m *measurement) interleave(ctx context.Context, tills int, ops []operation) ([]load, error) {
+	took := make([]load, len(ops))
+	for _, warm := range []bool{true, false} {
+		for i, op := range ops {
+			d := m.options.each
+			if warm {
+				d /= 4
+			}
+			var err error
+			if took[i], err = press(ctx, tills, lasting(d), op); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return took, nil
+}
+
+func ratio(a, b time.Duration) float64 { return float64(a) / float64(b) }
+
+// confirms is the round trip to an approval, and the bare echo.
+type confirms struct {
+	tills         int
+	echo, confirm []load
+	over          spread
+}
+
+// confirm measures 200s of an edge, hub and platform that answer at once.
+func (m *measurement) confirm(ctx context.Context, tills int) (confirms, error) {
+	r := confirms{tills: tills}
+	e, err := m.house.startEdge(ctx, fmt.Sprintf("confirm-%d", tills))
+	if err != nil {
+		return r, err
+	}
+	defer end(e.cmd)
+	if err := e.connected(ctx); err != nil {
+		return r, err
+	}
+	clients := newTills(tills)
+	var over []float64
+	for round := range m.options.rounds {
+		say("confirmed round trip, %d tills, round %d", tills, round+1)
+		took, err := m.interleave(ctx, tills, []operation{
+			func(ctx context.Context, _ int) error { return echo(ctx, m.echo) },
+			func(ctx context.Context, i int) error {
+				_, err := clients[i].confirmed(ctx, e.url, m.key())
+				return err
+			},
+		})
+		if err != nil {
+			return r, err
+		}
+		r.echo, r.confirm = append(r.echo, took[0]), append(r.confirm, took[1])
+		over = append(over, ratio(took[1].P50, took[0].P50))
+	}
+	r.over = spreadOf(over)
+	return r, nil
+}
+
+// memory is the edge's, in bytes.
+type memory struct {
+	fresh, after, peak int64
+	transactions       int
+}
+
+// memory reads the resident memory of an edge after eight tills have sold, heard and acknowledged.
+func (m *measurement) memory(ctx context.Context) (r memory, err error) {
+	say("memory after %d transactions", m.options.transactions)
+	e, err := m.house.startEdge(ctx, "memory")
+	if err != nil {
+		return r, err
+	}
+	defer end(e.cmd)
+	if err := e.connected(ctx); err != nil {
+		return r, err
+	}
+	if r.fresh, _, err = e.rssBytes(); err != nil {
+		return r, err
+	}
+	clients := newTills(8)
+	perTill := m.options.transactions / len(clients)
+	_, err = press(ctx, len(clients), each(perTill), func(ctx context.Context, i int) error {
+		tx, err := clients[i].confirmed(ctx, e.url, m.key())
+		if err != nil {
+			return err
+		}
+		return clients[i].acknowledge(ctx, e.url, tx)
+	})
+	if err != nil {
+		return r, err
+	}
+	r.transactions = perTill * len(clients)
+	r.after, r.peak, err = e.rssBytes()
+	return r, err
+}
