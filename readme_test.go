@@ -20,9 +20,6 @@ const quickStartMax = 5 * time.Minute
 
 // TestReadme_QuickStartRuns runs the shell blocks of the README's "By hand", as they stand there but for the ports.
 func TestReadme_QuickStartRuns(t *testing.T) {
-	if testing.Short() {
-		t.Skip("nightly: it builds every program")
-	}
 	for _, program := range []string{"bash", "curl"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skipf("needs %s: the README uses it", program)
