@@ -2,7 +2,7 @@ package rules
 
 import "strings"
 
-// currencies are the alphabetic codes of ISO 4217, list one as of amendment 180, with BGN, which leaves it with the year 2025 and is
+// currencies are the alphabetic codes of ISO 4217, list one as of 2026, with BGN, which left it at the end of 2025 and is
 // refunded in for longer; without XXX ("no currency") and XTS ("testing"). Each code is followed by a space.
 const currencies = "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BOV BRL BSD BTN BWP BYN BZD " +
 	"CAD CDF CHE CHF CHW CLF CLP CNY COP COU CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF " +

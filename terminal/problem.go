@@ -33,37 +33,38 @@ type fieldProblem struct {
 type kind struct {
 	status int
 	title  tideover.Text
+	passes bool // by itself: the same request may be taken later
 }
 
 // kinds is the contract's table of statuses and codes.
 var kinds = map[tideover.Code]kind{
-	tideover.CodeInvalidRequest:        {http.StatusBadRequest, tideover.Text{En: "The request is malformed", Zh: "请求格式有误"}},
-	tideover.CodeMissingKey:            {http.StatusBadRequest, tideover.Text{En: "The idempotency key is missing", Zh: "缺少幂等键"}},
-	tideover.CodeUnauthorized:          {http.StatusUnauthorized, tideover.Text{En: "The till is not known", Zh: "终端未获授权"}},
-	tideover.CodeForbidden:             {http.StatusForbidden, tideover.Text{En: "Not allowed", Zh: "不允许此操作"}},
-	tideover.CodeUnknownTransaction:    {http.StatusNotFound, tideover.Text{En: "No such transaction", Zh: "没有这笔交易"}},
-	tideover.CodeNotFound:              {http.StatusNotFound, tideover.Text{En: "No such address", Zh: "没有这个地址"}},
-	tideover.CodeMethodNotAllowed:      {http.StatusMethodNotAllowed, tideover.Text{En: "Method not allowed", Zh: "不支持此方法"}},
-	tideover.CodeNotAcceptable:         {http.StatusNotAcceptable, tideover.Text{En: "Not acceptable", Zh: "无法提供所要求的格式"}},
-	tideover.CodeTooLarge:              {http.StatusRequestEntityTooLarge, tideover.Text{En: "The request is too large", Zh: "请求过大"}},
-	tideover.CodeUnsupportedMediaType:  {http.StatusUnsupportedMediaType, tideover.Text{En: "Unsupported media type", Zh: "不支持的内容类型"}},
-	tideover.CodeSuspectedDuplicate:    {http.StatusConflict, tideover.Text{En: "This looks like a second press", Zh: "疑似重复交易"}},
-	tideover.CodeAlreadyAcknowledged:   {http.StatusConflict, tideover.Text{En: "Already acknowledged", Zh: "交易已确认收妥"}},
-	tideover.CodeOutcomeChanged:        {http.StatusConflict, tideover.Text{En: "The outcome has changed", Zh: "结果已变更"}},
-	tideover.CodeNameInUse:             {http.StatusConflict, tideover.Text{En: "The name is in use", Zh: "名称已被占用"}},
-	tideover.CodeKeyReused:             {http.StatusUnprocessableEntity, tideover.Text{En: "The key belongs to another request", Zh: "幂等键已用于另一请求"}},
-	tideover.CodeAmountAboveLimit:      {http.StatusUnprocessableEntity, tideover.Text{En: "The amount is above the limit", Zh: "金额超过上限"}},
-	tideover.CodeAmountBelowMinimum:    {http.StatusUnprocessableEntity, tideover.Text{En: "The amount is below the minimum", Zh: "金额低于下限"}},
-	tideover.CodeOriginalUnknown:       {http.StatusUnprocessableEntity, tideover.Text{En: "The original is unknown", Zh: "找不到原交易"}},
-	tideover.CodeOriginalNotApproved:   {http.StatusUnprocessableEntity, tideover.Text{En: "The original is not approved", Zh: "原交易未成功"}},
-	tideover.CodeRefundExceedsOriginal: {http.StatusUnprocessableEntity, tideover.Text{En: "The refund exceeds the original", Zh: "退款超过原交易金额"}},
-	tideover.CodeRefundWindowClosed:    {http.StatusUnprocessableEntity, tideover.Text{En: "Too late for a refund", Zh: "已超过退款期限"}},
-	tideover.CodeForbiddenCardData:     {http.StatusUnprocessableEntity, tideover.Text{En: "Card data that must not be stored", Zh: "含有禁止存储的卡数据"}},
-	tideover.CodeTooManyRequests:       {http.StatusTooManyRequests, tideover.Text{En: "Too many requests", Zh: "请求过多"}},
-	tideover.CodeOfflineLimit:          {http.StatusServiceUnavailable, tideover.Text{En: "The offline limit is reached", Zh: "已达离线上限"}},
-	tideover.CodeShuttingDown:          {http.StatusServiceUnavailable, tideover.Text{En: "Shutting down", Zh: "服务正在停止"}},
-	tideover.CodeStorageFull:           {http.StatusInsufficientStorage, tideover.Text{En: "The storage is full", Zh: "存储空间已满"}},
-	tideover.CodeInternal:              {http.StatusInternalServerError, tideover.Text{En: "Internal error", Zh: "内部错误"}},
+	tideover.CodeInvalidRequest:        {http.StatusBadRequest, tideover.Text{En: "The request is malformed", Zh: "请求格式有误"}, false},
+	tideover.CodeMissingKey:            {http.StatusBadRequest, tideover.Text{En: "The idempotency key is missing", Zh: "缺少幂等键"}, false},
+	tideover.CodeUnauthorized:          {http.StatusUnauthorized, tideover.Text{En: "The till is not known", Zh: "终端未获授权"}, false},
+	tideover.CodeForbidden:             {http.StatusForbidden, tideover.Text{En: "Not allowed", Zh: "不允许此操作"}, false},
+	tideover.CodeUnknownTransaction:    {http.StatusNotFound, tideover.Text{En: "No such transaction", Zh: "没有这笔交易"}, false},
+	tideover.CodeNotFound:              {http.StatusNotFound, tideover.Text{En: "No such address", Zh: "没有这个地址"}, false},
+	tideover.CodeMethodNotAllowed:      {http.StatusMethodNotAllowed, tideover.Text{En: "Method not allowed", Zh: "不支持此方法"}, false},
+	tideover.CodeNotAcceptable:         {http.StatusNotAcceptable, tideover.Text{En: "Not acceptable", Zh: "无法提供所要求的格式"}, false},
+	tideover.CodeTooLarge:              {http.StatusRequestEntityTooLarge, tideover.Text{En: "The request is too large", Zh: "请求过大"}, false},
+	tideover.CodeUnsupportedMediaType:  {http.StatusUnsupportedMediaType, tideover.Text{En: "Unsupported media type", Zh: "不支持的内容类型"}, false},
+	tideover.CodeSuspectedDuplicate:    {http.StatusConflict, tideover.Text{En: "This looks like a second press", Zh: "疑似重复交易"}, false},
+	tideover.CodeAlreadyAcknowledged:   {http.StatusConflict, tideover.Text{En: "Already acknowledged", Zh: "交易已确认收妥"}, false},
+	tideover.CodeOutcomeChanged:        {http.StatusConflict, tideover.Text{En: "The outcome has changed", Zh: "结果已变更"}, false},
+	tideover.CodeNameInUse:             {http.StatusConflict, tideover.Text{En: "The name is in use", Zh: "名称已被占用"}, false},
+	tideover.CodeKeyReused:             {http.StatusUnprocessableEntity, tideover.Text{En: "The key belongs to another request", Zh: "幂等键已用于另一请求"}, false},
+	tideover.CodeAmountAboveLimit:      {http.StatusUnprocessableEntity, tideover.Text{En: "The amount is above the limit", Zh: "金额超过上限"}, false},
+	tideover.CodeAmountBelowMinimum:    {http.StatusUnprocessableEntity, tideover.Text{En: "The amount is below the minimum", Zh: "金额低于下限"}, false},
+	tideover.CodeOriginalUnknown:       {http.StatusUnprocessableEntity, tideover.Text{En: "The original is unknown", Zh: "找不到原交易"}, false},
+	tideover.CodeOriginalNotApproved:   {http.StatusUnprocessableEntity, tideover.Text{En: "The original is not approved", Zh: "原交易未成功"}, false},
+	tideover.CodeRefundExceedsOriginal: {http.StatusUnprocessableEntity, tideover.Text{En: "The refund exceeds the original", Zh: "退款超过原交易金额"}, false},
+	tideover.CodeRefundWindowClosed:    {http.StatusUnprocessableEntity, tideover.Text{En: "Too late for a refund", Zh: "已超过退款期限"}, false},
+	tideover.CodeForbiddenCardData:     {http.StatusUnprocessableEntity, tideover.Text{En: "Card data that must not be stored", Zh: "含有禁止存储的卡数据"}, false},
+	tideover.CodeTooManyRequests:       {http.StatusTooManyRequests, tideover.Text{En: "Too many requests", Zh: "请求过多"}, true},
+	tideover.CodeOfflineLimit:          {http.StatusServiceUnavailable, tideover.Text{En: "The offline limit is reached", Zh: "已达离线上限"}, true},
+	tideover.CodeShuttingDown:          {http.StatusServiceUnavailable, tideover.Text{En: "Shutting down", Zh: "服务正在停止"}, true},
+	tideover.CodeStorageFull:           {http.StatusInsufficientStorage, tideover.Text{En: "The storage is full", Zh: "存储空间已满"}, false},
+	tideover.CodeInternal:              {http.StatusInternalServerError, tideover.Text{En: "Internal error", Zh: "内部错误"}, false},
 }
 
 // fail answers a request that was not taken, or not taken as far as is known. Where nothing may be
@@ -99,25 +100,15 @@ func (x *exchange) refuse(r *tideover.Refusal) {
 		p.DuplicateOf = &r.DuplicateOf
 	}
 	h := x.w.Header()
-	if after := retryAfter(r); after > 0 {
-		h.Set("Retry-After", seconds(after))
+	if r.RetryAfter > 0 {
+		h.Set("Retry-After", seconds(r.RetryAfter))
+	} else if k.passes {
+		h.Set("Retry-After", seconds(RetryAfterDefault))
 	}
 	if k.status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="tideover"`)
 	}
 	x.write(k.status, "application/problem+json", p)
-}
-
-// retryAfter returns how long to wait before the same request again; 0 where waiting changes nothing.
-func retryAfter(r *tideover.Refusal) time.Duration {
-	if r.RetryAfter > 0 {
-		return r.RetryAfter
-	}
-	switch r.Code {
-	case tideover.CodeTooManyRequests, tideover.CodeOfflineLimit, tideover.CodeShuttingDown:
-		return RetryAfterDefault
-	}
-	return 0
 }
 
 // seconds prints a duration as whole seconds, rounded up.
