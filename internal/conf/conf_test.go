@@ -319,3 +319,26 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+func TestDiff_NamesWhatChanged(t *testing.T) {
+	yes := true
+	from, to := defaults(), defaults()
+	from.Uplinks = []uplink{{Interface: "eth1"}, {Interface: "wwan0", Metered: &yes}}
+	to.Uplinks = []uplink{{Interface: "eth2"}}
+	to.Endpoint.Wait, to.Hub.Addresses, to.Endpoint.Kind = time.Minute, []string{"a"}, tideover.KindSale
+	want := []conf.Change{
+		{"endpoint.default_wait", `"25s"`, `"1m"`},
+		{"hub.addresses", `[]`, `["a"]`},
+		{"uplink[0].interface", `"eth1"`, `"eth2"`},
+		{"uplink[1].interface", `"wwan0"`, ""},
+		{"uplink[1].metered", "true", ""},
+		{"uplink[1].monthly_cap", `"0"`, ""},
+		{"endpoint.kind", "", `"sale"`},
+	}
+	if have := conf.Diff(from, to); !reflect.DeepEqual(have, want) {
+		t.Errorf("have %v\nwant %v", have, want)
+	}
+	if have := conf.Diff(from, from); have != nil {
+		t.Errorf("from itself: %v", have)
+	}
+}

@@ -182,19 +182,21 @@ func (f *File) Given(key string) bool {
 	return ok
 }
 
-// Reject adds a complaint about a key's value. A key that was not given is complained about under the file's name.
+// Reject adds a complaint about a key's value; see [File.Where] for the place that it names.
 func (f *File) Reject(key string, what, hint tideover.Text) {
-	o, ok := f.origins[key]
-	for parent := key; !ok && parent != ""; o, ok = f.origins[parent] {
-		parent = parentOf(parent)
-		if parent == "" {
-			break
+	file, line := f.Where(key)
+	f.errs = append(f.errs, &Error{File: file, Line: line, Key: key, What: what, Hint: hint})
+}
+
+// Where returns the place of a key: the file and the line, or the variable or flag that gave it. A key that was not given is at its
+// table's place, or else in the file at no line.
+func (f *File) Where(key string) (name string, line int) {
+	for ; key != ""; key = parentOf(key) {
+		if o, ok := f.origins[key]; ok {
+			return o.name, o.line
 		}
 	}
-	if o.name == "" {
-		o.name = f.path
-	}
-	f.errs = append(f.errs, &Error{File: o.name, Line: o.line, Key: key, What: what, Hint: hint})
+	return f.path, 0
 }
 
 // parentOf returns the table that a key stands in.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -169,4 +170,62 @@ func tree(v reflect.Value) map[string]any {
 		}
 	}
 	return t
+}
+
+// Change is one value in which two configurations differ.
+type Change struct {
+	Key      string
+	Old, New string // as the file would have them; "" where the key is not given
+}
+
+// Diff lists what differs from one configuration to the next, both of one type, in the order of the file.
+func Diff(from, to any) (changes []Change) {
+	was, is := flat(from), flat(to)
+	for _, e := range was {
+		if v := find(is, e.key); v != e.value {
+			changes = append(changes, Change{e.key, e.value, v})
+		}
+	}
+	for _, e := range is {
+		if !slices.ContainsFunc(was, func(o entry) bool { return o.key == e.key }) {
+			changes = append(changes, Change{e.key, "", e.value})
+		}
+	}
+	return changes
+}
+
+// entry is one value of a configuration.
+type entry struct{ key, value string }
+
+func find(all []entry, key string) string {
+	for _, e := range all {
+		if e.key == key {
+			return e.value
+		}
+	}
+	return ""
+}
+
+// flat lists every value of a configuration.
+func flat(config any) (all []entry) {
+	var walk func(key string, v reflect.Value)
+	walk = func(table string, v reflect.Value) {
+		for name, sf := range fields(v.Type()) {
+			value, key := v.FieldByIndex(sf.Index), join(table, name)
+			switch {
+			case isTable(sf.Type):
+				walk(key, value)
+			case sf.Type.Kind() == reflect.Slice && isTable(sf.Type.Elem()):
+				for i := range value.Len() {
+					walk(fmt.Sprintf("%s[%d]", key, i), value.Index(i))
+				}
+			default:
+				if s, ok := literal(value); ok {
+					all = append(all, entry{key, s})
+				}
+			}
+		}
+	}
+	walk("", reflect.Indirect(reflect.ValueOf(config)))
+	return all
 }
