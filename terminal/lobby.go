@@ -54,6 +54,7 @@ func (x *exchange) pair() error {
 	}
 	t, token, err := x.s.desk.Pair(x.r.Context(), r)
 	if err != nil {
+		x.s.log.Warn("a till was not paired", "terminal", r.Name, "remote", r.Remote, "err", err)
 		return err
 	}
 	x.s.log.Info("a till was paired", "terminal", t.Name, "remote", r.Remote)

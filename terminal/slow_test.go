@@ -131,6 +131,48 @@ func TestServer_ClosesOnSlowSenders(t *testing.T) {
 	}
 }
 
+// On HTTP/2 the slow body alone is given up, not what else its connection carries.
+func TestServer_GivesUpASlowStream(t *testing.T) {
+	inBubble(t, func(t *testing.T, d *patient, dial func() net.Conn) {
+		protocols := new(http.Protocols)
+		protocols.SetUnencryptedHTTP2(true)
+		dials := 0
+		transport := &http.Transport{Protocols: protocols, DialContext: func(context.Context, string, string) (net.Conn, error) {
+			dials++
+			return dial(), nil
+		}}
+		defer transport.CloseIdleConnections()
+		send := func(key string, body io.Reader) (*http.Response, error) {
+			req, err := http.NewRequestWithContext(t.Context(), "POST", "http://edge/v1/transactions", body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header = http.Header{"Authorization": {"Bearer t"}, "Idempotency-Key": {key}, "Prefer": {"wait=60"}}
+			return transport.RoundTrip(req)
+		}
+		var waiting sync.WaitGroup
+		waiting.Go(func() {
+			if res, err := send("k", strings.NewReader("{}")); err != nil || res.StatusCode != 202 {
+				t.Errorf("the other stream: %v, %v", res, err)
+			}
+		})
+		synctest.Wait()
+		never, write := io.Pipe()
+		defer write.Close()
+		start := time.Now()
+		if res, err := send("slow", never); err == nil {
+			t.Errorf("half a request was answered with %d", res.StatusCode)
+		}
+		if after := time.Since(start); after > bodyTimeMax+time.Second {
+			t.Errorf("given up after %s", after)
+		}
+		waiting.Wait()
+		if d.accepted != 1 || dials != 1 {
+			t.Errorf("%d accepted over %d connections", d.accepted, dials)
+		}
+	})
+}
+
 func TestServer_ClosesOnIdleConnections(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *patient, dial func() net.Conn) {
 		conn := dial()

@@ -125,7 +125,14 @@ func TestServer_RepeatsFromManyConnectionsAreOne(t *testing.T) {
 }
 
 func TestServer_LetsGoOfATillThatLeaves(t *testing.T) {
+	for name, client := range map[string]*http.Client{"HTTP/1.1": {Transport: &http.Transport{}}, "HTTP/2": h2()} {
+		t.Run(name, func(t *testing.T) { letsGo(t, client) })
+	}
+}
+
+func letsGo(t *testing.T, client *http.Client) {
 	c := openCounter(t)
+	defer client.CloseIdleConnections()
 	ctx, leave := context.WithCancel(t.Context())
 	req, err := http.NewRequestWithContext(ctx, "POST", "http://"+c.addr+"/v1/transactions",
 		strings.NewReader(`{"kind":"sale","amount":1299,"currency":"CNY"}`))
@@ -139,7 +146,7 @@ func TestServer_LetsGoOfATillThatLeaves(t *testing.T) {
 		c.desk.awaitWaits(t, 1)
 		leave()
 	}()
-	if res, err := http.DefaultTransport.RoundTrip(req); err == nil {
+	if res, err := client.Do(req); err == nil {
 		t.Errorf("answered with %d", res.StatusCode)
 	}
 	c.desk.awaitWaits(t, 0)
@@ -210,7 +217,9 @@ func TestServer_SpeaksHTTP2(t *testing.T) {
 	if a.status != 413 {
 		t.Errorf("65 KiB: %d, %v", a.status, a.err)
 	}
+	c.desk.mu.Lock()
 	c.desk.answer = terminal.ErrAbort
+	c.desk.mu.Unlock()
 	if a := c.doWith(client, sell("aborted")); a.err == nil {
 		t.Errorf("answered with %d where nothing may be", a.status)
 	}
