@@ -27,26 +27,8 @@ var ErrTooManyCodes = errors.New("too many pairing codes are alive; use one of t
 
 // Grant is what a pairing code is good for.
 type Grant struct {
-	Name    string // "" lets the till name itself
+	Name    string // of the till, whatever it calls itself; "" lets it name itself
 	Replace bool   // Name is in use, and its uid and past go over to the till that pairs
-}
-
-// Called returns the name of the till that pairs: the grant's, or where it has none the one that the till gave itself. It refuses a
-// till that calls itself something else, or nothing.
-func (g Grant) Called(itself string) (string, error) {
-	switch {
-	case g.Name != "" && (itself == "" || itself == g.Name):
-		return g.Name, nil
-	case g.Name != "":
-		return "", fieldsRefusal([]tideover.FieldError{{
-			Field: "name", Detail: tideover.Textf("this code was made for %q; send that name, or none", "此配对码为 %q 生成；请使用该名称或不填", g.Name),
-		}})
-	case itself == "":
-		return "", fieldsRefusal([]tideover.FieldError{{
-			Field: "name", Detail: tideover.Text{En: "is missing; give the till a name, such as till-1", Zh: "缺少；请给终端起名，例如 till-1"},
-		}})
-	}
-	return itself, nil
 }
 
 // grant is a code that is alive.
