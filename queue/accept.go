@@ -1,0 +1,163 @@
+package queue
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"tideover"
+)
+
+// Draft is a request that is to become a transaction.
+type Draft struct {
+	ID             tideover.ID
+	TerminalUID    string
+	Terminal       string // its name
+	Key            string // the idempotency key
+	Request        tideover.Request
+	Hash           [32]byte // of the request, keyed
+	InstrumentHash [32]byte
+	CreatedAt      tideover.Millis // the edge's wall clock
+	LedgerExpires  tideover.Millis // ledger time; 0 where it is not known, or where the request never expires
+	Boot           [16]byte        // the boot that BootAt belongs to
+	BootAt         time.Duration   // the boot-time clock
+}
+
+// event makes the first event of a transaction, or an adoption.
+func (d *Draft) event(t eventType, adopted bool) event {
+	open := d.Request
+	open.Payload, open.Instrument = nil, ""
+	e := event{Type: t, ID: d.ID, At: tideover.MillisOf(time.Now()), Accepted: &accepted{
+		TerminalUID: d.TerminalUID, Terminal: d.Terminal, Key: d.Key, Request: open, Hash: d.Hash, InstrumentHash: d.InstrumentHash,
+		CreatedAt: d.CreatedAt, LedgerExpires: d.LedgerExpires, Boot: d.Boot, BootAt: d.BootAt, Adopted: adopted,
+	}}
+	if t == eventAccepted {
+		e.Cause = tideover.CauseAccepted
+	}
+	return e
+}
+
+// View is what a decision about an accept sees: everything accepted before it, also in the same commit.
+type View struct {
+	queue *Queue
+	batch *batch
+}
+
+// Get returns a transaction, and false where the journal has none of that id or cannot be read.
+func (v View) Get(id tideover.ID) (tideover.Transaction, bool) {
+	if r := v.batch.accepted[id]; r != nil {
+		return r.Transaction, true
+	}
+	r, err := v.queue.find(id)
+	if err != nil || r == nil {
+		return tideover.Transaction{}, false
+	}
+	return r.Transaction, true
+}
+
+// Open returns how many transactions are accepted and not final, and the sum of their amounts in minor units by currency.
+func (v View) Open() (count int, amount map[string]int64) {
+	amount = make(map[string]int64)
+	for _, c := range []counts{v.queue.counted, v.batch.open} {
+		count += c.open
+		for currency, sum := range c.amount {
+			amount[currency] += sum
+		}
+	}
+	return count, amount
+}
+
+// Live iterates over the transactions that are open, or final and not acknowledged, in no order.
+func (v View) Live() iter.Seq[tideover.Transaction] {
+	return func(yield func(tideover.Transaction) bool) {
+		for _, all := range []map[tideover.ID]*record{v.queue.live, v.batch.accepted} {
+			for _, r := range all {
+				if !yield(r.Transaction) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Accept makes a request durable, and returns it as a transaction once it is synced. A known id with the same hash is answered with
+// its transaction as it is, Replayed set, without asking decide and without writing; with another hash it is refused with key_reused.
+// decide is pure; it runs in the committer in the order of the commits, and its error is returned: nothing is written then.
+// Other errors: storage_full as a [*tideover.Refusal]; ErrStopped, after which nothing may be answered; ctx's, after which the
+// request may have been taken.
+func (q *Queue) Accept(ctx context.Context, d Draft, decide func(View) error) (tideover.Transaction, error) {
+	q.mu.Lock()
+	r, err := q.find(d.ID)
+	if err != nil || r != nil {
+		defer q.mu.Unlock()
+		if err != nil {
+			return tideover.Transaction{}, err
+		}
+		return replayed(r, d.Hash)
+	}
+	q.mu.Unlock()
+
+	var answer tideover.Transaction
+	sealed := q.seal.seal(d.ID, d.Request)
+	e := d.event(eventAccepted, false)
+	e.Digest = digest(sealed)
+	var mine *record
+	call := &request{ctx: ctx, class: classAccept, size: (&entry{event: &e, sealed: sealed}).bytes()}
+	call.prepare = func(b *batch) error {
+		known := b.accepted[d.ID]
+		if known == nil {
+			var err error
+			if known, err = q.find(d.ID); err != nil {
+				return err
+			}
+		}
+		if known != nil {
+			call.class = classFlush // it adds nothing to the commit, and is answered after it
+			var err error
+			answer, err = replayed(known, d.Hash)
+			return err
+		}
+		if err := decide(View{q, b}); err != nil {
+			return err
+		}
+		add := entry{seq: q.seq + 1, event: &e, sealed: sealed}
+		if !b.add(add, reserve) {
+			return storageFull()
+		}
+		q.draw()
+		mine = &record{}
+		if err := mine.apply(add.seq, &e, true); err != nil {
+			panic("queue: " + err.Error())
+		}
+		answer = mine.Transaction
+		b.accepted[d.ID] = mine
+		b.flying = append(b.flying, d.ID)
+		b.open.open++
+		b.open.amount[mine.Currency] += mine.Amount
+		return nil
+	}
+	call.land = func() {
+		if mine != nil {
+			q.live[mine.ID] = mine
+			q.account(mine, 1)
+			q.changed(mine)
+		}
+	}
+	if err := q.submit(call); err != nil {
+		return tideover.Transaction{}, err
+	}
+	return answer, nil
+}
+
+// replayed answers a press of a key that is known.
+func replayed(r *record, hash [32]byte) (tideover.Transaction, error) {
+	if r.hash != hash {
+		return tideover.Transaction{}, tideover.Refuse(tideover.CodeKeyReused,
+			"this key was used for another request (transaction %s, %s %d %s); a new request needs a new key",
+			"该键已用于另一笔请求（交易 %s，%s %d %s）；新的请求请使用新的键",
+			r.ID, r.Kind, r.Amount, r.Currency)
+	}
+	t := r.Transaction
+	t.Replayed = true
+	return t, nil
+}

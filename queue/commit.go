@@ -1,0 +1,524 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"syscall"
+	"time"
+
+	"go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
+
+	"tideover"
+	"tideover/internal/die"
+)
+
+const (
+	// batchMax bounds how many requests one commit holds; more wait for the next one.
+	batchMax = 4096
+	// yieldsMax is how often the committer lets others run while the queue grows: measured, it turns many small commits into few.
+	yieldsMax = 8
+	// lazyCountMax is how many lazily written events wait at most before they get a commit of their own.
+	lazyCountMax = 1024
+	// lazyDropMax is how many may wait where no room is left on the disk; beyond it what only informs (delivered) is dropped.
+	lazyDropMax = 1 << 16
+	// seqForce is how many sequences may be drawn without a commit; half of seqStep, so that the commit has time.
+	seqForce = seqStep / 2
+	// fullRetry is the pause between attempts to write what found no room.
+	fullRetry = time.Second
+	// entryOverhead is an upper bound of what an entry needs beside its texts and its sealed part.
+	entryOverhead = 1024
+	// commitOverhead is what a commit rewrites whatever it holds: the path from the root to the last leaf.
+	commitOverhead = 16 * pageSize
+	// reserve stays free of accepts, so that ends and acknowledgements of what is open can still be written on a full disk.
+	reserve = 256 << 10
+	// growMin and growMax bound the steps in which the file grows.
+	growMin, growMax = 256 << 10, 4 << 20
+)
+
+// class says what kind of change a request is; the crash tests tell them apart.
+type class uint8
+
+const (
+	classFlush  class = iota // writes nothing of its own
+	classAccept              // queue.accept.before, queue.accept.after
+	classOwn                 // queue.own.before, queue.own.after: the edge's own ends, acknowledgements, terminals
+)
+
+// entry is an event on its way to the journal.
+type entry struct {
+	seq    uint64
+	event  *event
+	sealed []byte
+	lazy   bool
+}
+
+func (e *entry) bytes() int64 {
+	n := entryOverhead + len(e.sealed)
+	if a := e.event.Accepted; a != nil {
+		n += len(a.Key) + len(a.Terminal) + len(a.TerminalUID) + len(a.Request.Order) + len(a.Request.Method) + len(a.Request.Operator)
+	}
+	if o := e.event.Outcome; o != nil {
+		n += len(o.Code) + len(o.Message) + len(o.Reference)
+	}
+	if n > pageSize/2 {
+		n += 2 * pageSize // it may fill its last page badly, and its neighbour's
+	}
+	return int64(n)
+}
+
+// request is a call that waits for the committer.
+type request struct {
+	ctx   context.Context
+	class class
+	size  int64 // an upper bound of what it adds to a batch, in bytes
+	// prepare looks whether the change may be made, and adds what is to be written to the batch. It runs in the committer under mu. An
+	// error is the call's answer; errLater keeps the request for the next batch.
+	prepare func(*batch) error
+	// land shows the change in memory, after the commit, under mu. May be nil.
+	land   func()
+	err    error
+	answer chan struct{}
+}
+
+var errLater = errors.New("another change of the same transaction is in this batch")
+
+// batch is what one commit holds.
+type batch struct {
+	entries  []entry
+	landing  []*request // to be answered after the commit
+	flying   []tideover.ID
+	accepted map[tideover.ID]*record
+	open     counts // of accepted
+	room     int64  // bytes that may be written
+	need     int64
+	classes  [classOwn + 1]bool
+	ends     bool
+}
+
+// add puts an entry into the batch if there is room for it beside keep bytes that stay free.
+func (b *batch) add(e entry, keep int64) bool {
+	n := e.bytes()
+	if b.need+n+keep > b.room {
+		return false
+	}
+	b.need += n
+	b.entries = append(b.entries, e)
+	b.ends = b.ends || e.event.Type == eventEnded
+	return true
+}
+
+// Run commits what is submitted until ctx ends. What waits then is still committed and answered; later calls that would write get
+// [ErrStopped], and lazily written events wait for [Queue.Close]. It returns nil, or a [*CommitError] after which nothing may be
+// answered and the process must end. It is called once.
+func (q *Queue) Run(ctx context.Context) error {
+	defer q.end()
+	for {
+		last := !q.await(ctx)
+		q.gather()
+		if err := q.turn(last); err != nil {
+			q.fail()
+			return &CommitError{err}
+		}
+		if last {
+			return nil
+		}
+	}
+}
+
+// await sleeps until there is something to commit; false says that ctx has ended.
+func (q *Queue) await(ctx context.Context) bool {
+	for {
+		wait := q.due()
+		if ctx.Err() != nil {
+			return false
+		}
+		if wait <= 0 {
+			return true
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-q.submitted:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// due returns how long the committer may sleep; 0 is not at all.
+func (q *Queue) due() time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	switch {
+	case len(q.requests) > 0 || len(q.again) > 0:
+		return 0
+	case now.Before(q.lazyRetry):
+		return q.lazyRetry.Sub(now)
+	case len(q.lazy) >= lazyCountMax || q.seq-max(q.headSeq, q.started) >= seqForce:
+		return 0
+	case q.lazySince.IsZero():
+		return restIdle
+	}
+	return max(0, q.options.LazyMax-now.Sub(q.lazySince))
+}
+
+// gather lets those who are about to submit do so: what comes now shares the syncs.
+func (q *Queue) gather() {
+	waiting := func() int {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		return len(q.requests)
+	}
+	n := waiting()
+	for range yieldsMax {
+		runtime.Gosched()
+		now := waiting()
+		if now == n {
+			return
+		}
+		n = now
+	}
+}
+
+// submit hands a request to the committer and waits for its answer. If ctx ends first the change may still be made.
+func (q *Queue) submit(r *request) error {
+	r.answer = make(chan struct{})
+	q.mu.Lock()
+	if q.stopped != nil || q.draining {
+		q.mu.Unlock()
+		return ErrStopped
+	}
+	q.requests = append(q.requests, r)
+	q.mu.Unlock()
+	q.poke()
+	select {
+	case <-r.answer:
+		return r.err
+	case <-r.ctx.Done():
+		return r.ctx.Err()
+	case <-q.over:
+	}
+	select {
+	case <-r.answer:
+		return r.err
+	default:
+		return ErrStopped
+	}
+}
+
+func (q *Queue) poke() {
+	select {
+	case q.submitted <- struct{}{}:
+	default:
+	}
+}
+
+// enqueue lets an event wait for a commit to ride on. Callers hold mu.
+func (q *Queue) enqueue(e entry, wants bool) {
+	q.lazy = append(q.lazy, e)
+	if wants && q.lazySince.IsZero() {
+		q.lazySince = time.Now()
+		q.poke()
+	} else if len(q.lazy) == lazyCountMax {
+		q.poke()
+	}
+}
+
+// turn makes one commit of what waits. last says that no more requests are taken after it.
+func (q *Queue) turn(last bool) error {
+	for {
+		b, again, err := q.collect(last)
+		if err != nil {
+			return err
+		}
+		if len(b.entries) > 0 {
+			if err := q.write(b); err != nil {
+				return err
+			}
+		}
+		q.land(b, again)
+		if err := q.growAhead(); err != nil {
+			return err
+		}
+		q.mu.Lock()
+		more := last && len(q.requests) > 0
+		q.mu.Unlock()
+		if !more {
+			return nil
+		}
+	}
+}
+
+// collect makes a batch of the events that wait and of the requests that may be granted, in the order in which they came.
+func (q *Queue) collect(last bool) (*batch, []Position, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.stopped != nil {
+		return nil, nil, q.stopped
+	}
+	q.draining = q.draining || last
+	take := min(len(q.requests), batchMax)
+	requests := append([]*request(nil), q.requests[:take]...)
+	q.requests = append([]*request(nil), q.requests[take:]...)
+	again := q.again
+	q.again = nil
+	b := &batch{accepted: make(map[tideover.ID]*record), open: counts{amount: make(map[string]int64)}, need: commitOverhead}
+	if err := q.ride(b, requests); err != nil {
+		return nil, nil, err
+	}
+	for _, r := range requests {
+		r.err = r.ctx.Err()
+		if r.err == nil {
+			r.err = r.prepare(b)
+		}
+		switch {
+		case r.err == nil:
+			b.classes[r.class] = true
+			b.landing = append(b.landing, r)
+		case errors.Is(r.err, errLater):
+			q.requests = append(q.requests, r)
+			q.poke()
+		default:
+			close(r.answer)
+		}
+	}
+	for _, id := range b.flying {
+		q.flying[id] = struct{}{}
+	}
+	if q.seq-max(q.headSeq, q.started) >= seqForce && len(b.entries) == 0 {
+		b.add(entry{seq: q.draw(), event: &event{Type: eventMark, At: tideover.MillisOf(time.Now())}}, 0)
+	}
+	return b, again, nil
+}
+
+// ride puts the lazily written events first into a batch, and finds out how much room there is. Their sequences were drawn when they
+// happened, so that nothing can be written before them: without room for them the batch has none at all. Callers hold mu.
+func (q *Queue) ride(b *batch, requests []*request) error {
+	own, others := int64(commitOverhead), int64(reserve)
+	for i := range q.lazy {
+		own += q.lazy[i].bytes()
+	}
+	for _, r := range requests {
+		others += r.size
+	}
+	var err error
+	if b.room, err = q.makeRoom(own + others); err != nil {
+		return err
+	}
+	if own > b.room {
+		b.room, q.lazyRetry = 0, time.Now().Add(fullRetry)
+		return nil
+	}
+	for _, e := range q.lazy {
+		b.add(e, 0)
+	}
+	q.lazy, q.lazySince, q.lazyRetry = nil, time.Time{}, time.Time{}
+	return nil
+}
+
+// write is the commit. Any error means that its outcome is unknown.
+func (q *Queue) write(b *batch) error {
+	tx, err := q.db.Begin(true)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // after a commit it does nothing
+	journal := tx.Bucket(bucketJournal)
+	journal.FillPercent = 1 // keys only grow
+	hash := q.headHash      // only the committer writes it
+	var last uint64
+	for i := range b.entries {
+		e := &b.entries[i]
+		if e.seq <= last || e.seq <= q.headSeq {
+			panic("queue: sequences out of order") // before it reaches the disk
+		}
+		last = e.seq
+		raw := e.event.encode()
+		hash = chain(hash, e.seq, raw)
+		if err := journal.Put(seqKey(e.seq), encodeValue(raw, hash, e.sealed)); err != nil {
+			return err
+		}
+	}
+	// Where the journal ends stands apart from the journal: a page that is older than the rest does not go unseen at the next open.
+	if err := journal.SetSequence(last); err != nil {
+		return err
+	}
+	b.die(".before")
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	b.die(".after")
+	q.mu.Lock()
+	q.headSeq, q.headHash = last, hash
+	q.commits++
+	q.syncs += 2
+	q.mu.Unlock()
+	return q.measure()
+}
+
+// die marks the instants around a commit for crash tests.
+func (b *batch) die(when string) {
+	if b.classes[classAccept] {
+		die.At("queue.accept" + when)
+	}
+	if b.ends {
+		die.At("queue.end" + when)
+	}
+	if b.classes[classOwn] {
+		die.At("queue.own" + when)
+	}
+}
+
+// land shows in memory what is on disk now, and answers.
+func (q *Queue) land(b *batch, durable []Position) {
+	q.mu.Lock()
+	for i := range b.entries {
+		e := &b.entries[i]
+		if !q.note(e.seq, e.event) {
+			continue
+		}
+		q.index[e.event.ID] = e.seq
+		if e.event.Type == eventEnded && e.event.HubSeq != 0 {
+			durable = append(durable, Position{e.event.ID, e.event.HubSeq})
+		}
+		if r := q.live[e.event.ID]; r != nil && e.lazy {
+			if r.unwritten--; r.unwritten == 0 {
+				r.fresh = nil
+			}
+			q.release(r)
+		}
+	}
+	for _, r := range b.landing {
+		if r.land != nil {
+			r.land()
+		}
+	}
+	for _, id := range b.flying {
+		delete(q.flying, id)
+	}
+	q.landed.Broadcast()
+	q.mu.Unlock()
+	for _, r := range b.landing {
+		close(r.answer)
+	}
+	if len(durable) > 0 && q.options.Durable != nil {
+		q.options.Durable(durable)
+	}
+}
+
+// measure reads the file's size and how much of it is in use.
+func (q *Queue) measure() error {
+	info, err := q.file.Stat()
+	if err != nil {
+		return err
+	}
+	var used int64
+	if err := q.db.View(func(tx *bbolt.Tx) error { used = tx.Size(); return nil }); err != nil {
+		return err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.size, q.used = info.Size(), used
+	return nil
+}
+
+// makeRoom returns how many bytes can be written for certain, after trying to make it want. bbolt finds the space there already: it
+// neither extends the file in a commit nor meets a full disk there. Pages that are free inside are not counted. Callers hold mu.
+func (q *Queue) makeRoom(want int64) (int64, error) {
+	have := q.size - q.used - pageSize // bbolt asks for one page more than it uses
+	if have >= want || time.Now().Before(q.fullUntil) {
+		return have, nil
+	}
+	step := min(max(q.size/8, growMin), growMax)
+	to := min(q.size+max(step, want-have), q.options.SizeMax)
+	to -= to % pageSize
+	if to > q.size {
+		n, err := fillZeros(q.file, q.size, to)
+		q.size = max(q.size, n)
+		q.syncs++
+		switch {
+		case err == nil:
+			q.fullUntil = time.Time{}
+		case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
+			if q.fullUntil.IsZero() {
+				q.log.Error("no space is left for the queue", "path", q.options.Path, "err", err)
+			}
+			q.fullUntil = time.Now().Add(fullRetry)
+		default:
+			return 0, err
+		}
+	}
+	return q.size - q.used - pageSize, nil
+}
+
+// growAhead lets the file grow while nobody waits for it.
+func (q *Queue) growAhead() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	_, err := q.makeRoom(commitOverhead + reserve + growMin)
+	return err
+}
+
+// fail makes every call end without an answer.
+func (q *Queue) fail() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.stopped = ErrStopped
+	q.landed.Broadcast()
+}
+
+// end lets everybody go who waits for the committer.
+func (q *Queue) end() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.draining, q.ended = true, true
+	close(q.over)
+	for id, w := range q.watch {
+		close(w)
+		delete(q.watch, id)
+	}
+}
+
+// Flush commits what waits. Errors: ErrStopped, or ctx's.
+func (q *Queue) Flush(ctx context.Context) error {
+	return q.submit(&request{ctx: ctx, prepare: func(b *batch) error {
+		if b.room == 0 {
+			return storageFull()
+		}
+		return nil
+	}})
+}
+
+// Close writes what still waits for a commit and closes the file. It is called after Run has ended; every later call gets
+// [ErrStopped].
+func (q *Queue) Close() error {
+	q.mu.Lock()
+	failed := q.stopped != nil
+	q.mu.Unlock()
+	var err error
+	if !failed {
+		if err = q.turn(true); err != nil {
+			err = &CommitError{err}
+		}
+	}
+	q.fail()
+	return errors.Join(err, q.db.Close())
+}
+
+func storageFull() error {
+	return tideover.Refuse(tideover.CodeStorageFull,
+		"The router's storage for transactions is full: nothing was stored. Free disk space, or raise the queue's size, and send the same key again.",
+		"路由器上的交易存储已满，本次请求没有保存。请清理磁盘或增大队列上限，然后用同一个键重试。")
+}
+
+// free returns how many bytes the file system has left for this user; 0 if it does not tell.
+func (q *Queue) free() int64 {
+	var s unix.Statfs_t
+	if unix.Statfs(q.options.Path, &s) != nil {
+		return 0
+	}
+	return int64(s.Bavail) * int64(s.Bsize)
+}

@@ -1,0 +1,130 @@
+package queue
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
+
+	"tideover"
+)
+
+// Ident says whose queue a file is.
+type Ident struct {
+	Store string
+}
+
+// createdSize is how much of a new file is filled with zeros: the first growth comes some hundred transactions later.
+const createdSize = 1 << 20
+
+// Create makes an empty queue at path, mode 0600, and returns when it is on disk under that name. It is built under another name in
+// the same folder, so that a crash leaves either nothing or a whole file there. It fails with [fs.ErrExist] where path exists, and is
+// never called by [Open]: a queue that is missing where one should be is an error for a person.
+func Create(path string, key [32]byte, id Ident) error {
+	return create(path, key, id, schemaNow)
+}
+
+func create(path string, key [32]byte, id Ident, schema uint32) (err error) {
+	s, err := newSealer(key)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("create queue: %w", &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist})
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("create queue: %w", err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
+	if err != nil {
+		return fmt.Errorf("create queue: %w", err)
+	}
+	temp := f.Name()
+	defer os.Remove(temp) // fails after the file has its name
+	defer f.Close()
+	h := head{schema: schema, Store: id.Store, Check: s.check, Created: tideover.MillisOf(time.Now())}
+	rand.Read(h.Genesis[:])
+	if err := build(temp, h); err != nil {
+		return fmt.Errorf("create queue: %w", err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("create queue: %w", err)
+	}
+	if _, err := fillZeros(f, info.Size(), createdSize); err != nil {
+		return fmt.Errorf("create queue: %w", err)
+	}
+	if err := renameNew(temp, path); err != nil {
+		return fmt.Errorf("create queue: %w", err)
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+// renameNew gives a file a name that no file has. A file system that cannot promise that relies on the look of a moment ago.
+func renameNew(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
+		return os.Rename(from, to)
+	}
+	if err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	return nil
+}
+
+// build writes the empty database into the file at temp. Two commits leave both meta pages without a freelist.
+func build(temp string, h head) error {
+	db, err := bbolt.Open(temp, 0o600, &bbolt.Options{PageSize: pageSize, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	err = db.Update(func(tx *bbolt.Tx) error {
+		meta, err := tx.CreateBucket(bucketMeta)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.CreateBucket(bucketJournal); err != nil {
+			return err
+		}
+		return meta.Put(keyHead, h.encode())
+	})
+	if err != nil {
+		return err
+	}
+	if err := db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketJournal).SetSequence(0) }); err != nil {
+		return err
+	}
+	return db.Close()
+}
+
+// fillZeros makes a file size bytes long by writing zeros after its end, which is at from, syncs it, and returns where it ends then.
+// Allocated and written blocks make a later fdatasync cheaper than a hole or an extension does.
+func fillZeros(f *os.File, from, size int64) (int64, error) {
+	zeros := make([]byte, 64<<10)
+	for from < size {
+		n, err := f.WriteAt(zeros[:min(int64(len(zeros)), size-from)], from)
+		from += int64(n)
+		if err != nil {
+			return from, err
+		}
+	}
+	return from, f.Sync()
+}
+
+func syncFolder(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,31 @@
+// Package queue is the edge's durable memory: what a till was answered is in its journal, and stays there until its end has arrived,
+// been told and been acknowledged.
+//
+// # Nouns
+//
+//   - The journal is one bbolt bucket, keyed by sequence. Each entry is an event of one transaction (accepted, ended, delivered,
+//     acknowledged ...), of a terminal, or of the edge itself. A transaction is what its events add up to, by
+//     [tideover.Next]; there is no other copy of it on disk.
+//   - The chain: each entry carries SHA-256(hash before it, sequence, event). The event holds a digest of its sealed part, so that a
+//     payload can be erased later without breaking the chain. [Queue.Head] is the newest committed hash.
+//   - The sealed part is the payload and the instrument under AES-256-GCM, with the transaction's id as associated data.
+//   - The committer is the one goroutine that writes: [Queue.Run]. It takes everything that waits into one commit.
+//   - A parcel is a transaction handed out to be carried to the hub, with its request opened.
+//
+// # Promises
+//
+//   - Accept, EndHere, Acknowledge and PutTerminal return after their commit is on disk and synced.
+//   - Nothing is written when a transaction is sent. After a restart everything without an end is in doubt.
+//   - Ends that the hub told are in memory at once and ride the next commit; [Options.Durable] is called after it.
+//   - One sequence counts journal entries and changes that are in memory only, so the journal's keys have gaps. After a restart it
+//     goes on above anything that a till may have been told.
+//   - [Open] reads and checks every page, every link of the chain and every digest before bbolt sees the file. A file that is not
+//     certainly whole is refused with one of the errors listed there, and is never replaced by an empty one.
+//   - After a failed commit nothing is answered any more: each waiting and each later call returns [ErrStopped], Run returns a
+//     [CommitError], and the process has to end. Whether that commit is on disk is found out by the next [Open].
+//
+// # Caveats
+//
+// The decide function of Accept runs under the queue's lock: it must be pure, quick, and call nothing of the queue but its [View].
+// The file must be on a file system with shared writable maps and working fdatasync (not JFFS2, not a network share).
+package queue

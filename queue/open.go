@@ -1,0 +1,414 @@
+package queue
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math"
+	"os"
+	"syscall"
+	"time"
+
+	"go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
+
+	"tideover"
+)
+
+// Options say which queue to open and how to run it.
+type Options struct {
+	Path  string
+	Key   [32]byte // seals payloads
+	Store string
+	// SizeMax bounds the file, in bytes; 0 is [SizeMaxDefault]. At it accepts are refused with storage_full; ends and acknowledgements
+	// still have some room.
+	SizeMax int64
+	// LazyMax is how long what is written lazily waits for a commit to ride on; 0 is [LazyMaxDefault].
+	LazyMax time.Duration
+	Log     *slog.Logger
+	// Durable is told the hub's ends that have just become durable, or that were told again and are. It is called by the committer
+	// after the commit; it must not block, nor call the queue's methods that write. It may be nil.
+	Durable func([]Position)
+}
+
+const (
+	// LazyMaxDefault is long enough that a quiet shop's ends ride an accept, and short against the patience of a hub's outbox.
+	LazyMaxDefault = 20 * time.Second
+	// SizeMaxDefault holds some hundred thousand transactions. Where addresses have 32 bits a larger map may not be found.
+	SizeMaxDefault = 512 << 20
+	sizeMaxSmall   = 512 << 20
+	// mapAhead is mapped at once, so that readers need not be waited for while the file grows.
+	mapAhead = 16 << 20
+	// seqStep is how far the counter goes on beyond the newest journal key at an open, and so what a process may draw at most
+	// without a commit. See seqForce.
+	seqStep = 1 << 20
+)
+
+// schema is what a program knows of the file's versions.
+type schema struct {
+	current uint32
+	// migrations lead from each older version to the next one. Each runs in one commit, and must leave an unbroken chain.
+	migrations map[uint32]func(*bbolt.Tx) error
+}
+
+func knownSchema() schema { return schema{current: schemaNow} }
+
+// Open reads and checks the whole file, and returns the queue that it holds. Every failure is an [*OpenError] with one of ErrMissing,
+// ErrEmpty, ErrTruncated, ErrDamaged, ErrForeign, ErrWrongKey, ErrNewerSchema, ErrInUse and ErrOtherStore, or with the operating
+// system's error. The caller runs [Queue.Run] and calls [Queue.Close] in the end.
+func Open(o Options) (*Queue, error) { return open(o, knownSchema()) }
+
+func open(o Options, known schema) (*Queue, error) {
+	if o.SizeMax <= 0 {
+		o.SizeMax = SizeMaxDefault
+	}
+	if math.MaxInt == math.MaxInt32 {
+		o.SizeMax = min(o.SizeMax, sizeMaxSmall)
+	}
+	if o.LazyMax <= 0 {
+		o.LazyMax = LazyMaxDefault
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	q, older, err := load(o, known)
+	if err == nil && older != 0 {
+		o.Log.Info("migrating the queue", "from", older, "to", known.current)
+		q, older, err = load(o, known)
+	}
+	if err == nil && older != 0 {
+		err = fmt.Errorf("the migration from schema %d has left it as it was", older)
+	}
+	if err != nil {
+		return nil, openError(o.Path, err)
+	}
+	return q, nil
+}
+
+// openError finds the sentinel in what went wrong.
+func openError(path string, err error) error {
+	e := &OpenError{Path: path, Err: err}
+	if d, ok := errors.AsType[*damage](err); ok {
+		e.Err, e.At = ErrDamaged, d.Error()
+		return e
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		e.Err = ErrMissing
+		return e
+	}
+	for _, w := range openWords {
+		if errors.Is(err, w.err) {
+			e.Err = w.err
+			if err != w.err {
+				e.At = err.Error()
+			}
+		}
+	}
+	if errors.Is(err, errForeignBolt) {
+		e.Err, e.At = ErrForeign, errForeignBolt.Error()
+	}
+	return e
+}
+
+// load opens the file once. Where its schema is older it migrates the file, closes it, and returns that version.
+func load(o Options, known schema) (q *Queue, older uint32, err error) {
+	f, err := lock(o.Path)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer func() {
+		if err != nil || older != 0 {
+			f.Close()
+		}
+	}()
+	w, err := newWalker(f)
+	if err != nil {
+		return nil, 0, err
+	}
+	journal, h, err := identify(w, known.current)
+	if err != nil {
+		return nil, 0, err
+	}
+	seal, err := newSealer(o.Key)
+	switch {
+	case err != nil:
+		return nil, 0, err
+	case h.schema > known.current:
+		return nil, 0, fmt.Errorf("%w: schema %d, this one knows %d", ErrNewerSchema, h.schema, known.current)
+	case h.Check != seal.check:
+		return nil, 0, ErrWrongKey
+	case h.Store != o.Store:
+		return nil, 0, fmt.Errorf("%w: %q, not %q", ErrOtherStore, h.Store, o.Store)
+	}
+	if h.schema < known.current {
+		return nil, h.schema, migrate(f, w, o, journal, known, h)
+	}
+	q = newQueue(o, seal)
+	if err := q.replay(w, journal, h); err != nil {
+		return nil, 0, err
+	}
+	if q.db, err = openBolt(f, w, o); err != nil {
+		return nil, 0, err
+	}
+	if err := q.begin(f); err != nil {
+		q.db.Close()
+		return nil, 0, err
+	}
+	return q, 0, nil
+}
+
+// lock opens the file and makes it this process's own, before anything in it is believed.
+func lock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	switch {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		err = ErrInUse
+	case err == nil:
+		// The name may have come to another file while this one was being opened.
+		var here, there os.FileInfo
+		if here, err = f.Stat(); err == nil {
+			there, err = os.Stat(path)
+		}
+		if err == nil && !os.SameFile(here, there) {
+			err = ErrInUse
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// identify finds the head and the journal.
+func identify(w *walker, current uint32) (journal bucket, h head, err error) {
+	all, err := w.buckets()
+	if err != nil {
+		return journal, h, err
+	}
+	meta, hasMeta := all[string(bucketMeta)]
+	journal, hasJournal := all[string(bucketJournal)]
+	if !hasMeta && !hasJournal {
+		return journal, h, errForeignBolt
+	}
+	if !hasMeta || !hasJournal || len(all) != 2 {
+		return journal, h, &damage{w.root, "a bucket is missing, or one too many is there"}
+	}
+	found := false
+	err = w.entries(meta, func(key, value []byte) error {
+		if string(key) != string(keyHead) {
+			return &damage{meta.page, "an unknown record stands beside the head"}
+		}
+		found = true
+		h, err = decodeHead(value, current)
+		return err
+	})
+	if err == nil && !found {
+		err = &damage{meta.page, "the head is missing"}
+	}
+	if errors.Is(err, errHeadForeign) || errors.Is(err, errHeadDamaged) {
+		err = &damage{meta.page, err.Error()}
+	}
+	return journal, h, err
+}
+
+// genesis is the chain's hash before the first event.
+func (h *head) genesis() [hashSize]byte {
+	return sha256.Sum256(append([]byte("tideover/1 journal"+h.Store), h.Genesis[:]...))
+}
+
+// scan reads the journal in order, checks keys, chain and digests, and hands each event on.
+func scan(w *walker, journal bucket, h head, each func(seq uint64, e *event) error) (last uint64, hash [hashSize]byte, err error) {
+	hash = h.genesis()
+	err = w.entries(journal, func(key, value []byte) error {
+		if len(key) != 8 {
+			return &damage{journal.page, "a key of the journal is not a sequence"}
+		}
+		seq := binary.BigEndian.Uint64(key)
+		broken := func(what string) error { return &damage{journal.root, fmt.Sprintf("entry %d: %s", seq, what)} }
+		raw, link, sealed, err := splitValue(value)
+		if err != nil {
+			return broken(err.Error())
+		}
+		if hash = chain(hash, seq, raw); hash != link {
+			return broken("the chain is broken")
+		}
+		e, err := decodeEvent(raw)
+		if err != nil {
+			return broken(err.Error())
+		}
+		if digest(sealed) != e.Digest {
+			return broken("its sealed part does not match its digest")
+		}
+		last = seq
+		if err := each(seq, &e); err != nil {
+			return broken(err.Error())
+		}
+		return nil
+	})
+	if err == nil && last != journal.sequence {
+		err = &damage{journal.root, fmt.Sprintf("the journal ends at entry %d, and should at %d", last, journal.sequence)}
+	}
+	return last, hash, err
+}
+
+// openBolt hands the locked file to bbolt. Both meta pages are written and synced anew before: after a failed sync the page cache
+// may show a commit that the disk lacks, and all that follows would build on it.
+func openBolt(f *os.File, w *walker, o Options) (*bbolt.DB, error) {
+	for i, p := range w.metas {
+		if _, err := f.WriteAt(p, int64(i)*pageSize); err != nil {
+			return nil, err
+		}
+	}
+	if err := unix.Fdatasync(int(f.Fd())); err != nil {
+		return nil, err
+	}
+	db, err := bbolt.Open(o.Path, 0o600, &bbolt.Options{
+		NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, InitialMmapSize: mapAhead,
+		OpenFile: func(string, int, os.FileMode) (*os.File, error) { return f, nil },
+	})
+	switch {
+	case errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.ENODEV):
+		return nil, fmt.Errorf("this file system has no shared writable maps (JFFS2 has none); put state_dir on ext4, f2fs or ubifs: %w", err)
+	case err != nil:
+		return nil, err
+	}
+	return db, nil
+}
+
+// migrate brings an older file up to the version that this program writes, one version and one commit after the other.
+func migrate(f *os.File, w *walker, o Options, journal bucket, known schema, h head) error {
+	if _, _, err := scan(w, journal, h, func(uint64, *event) error { return nil }); err != nil {
+		return err
+	}
+	db, err := openBolt(f, w, o)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	for h.schema < known.current {
+		step := known.migrations[h.schema]
+		if step == nil {
+			return fmt.Errorf("schema %d cannot be migrated by this version; use an older one first", h.schema)
+		}
+		h.schema++
+		err := db.Update(func(tx *bbolt.Tx) error {
+			if err := step(tx); err != nil {
+				return err
+			}
+			return tx.Bucket(bucketMeta).Put(keyHead, h.encode())
+		})
+		if err != nil {
+			return fmt.Errorf("migrate to schema %d: %w", h.schema, err)
+		}
+	}
+	return nil
+}
+
+// replay builds memory from the journal.
+func (q *Queue) replay(w *walker, journal bucket, h head) (err error) {
+	refold := make(map[tideover.ID]bool) // had events after they were closed: folded again once bbolt can be read
+	q.headSeq, q.headHash, err = scan(w, journal, h, func(seq uint64, e *event) error {
+		if !q.note(seq, e) {
+			return nil
+		}
+		r := q.live[e.ID]
+		if e.Prev != q.index[e.ID] {
+			return errors.New("it does not follow the event before it")
+		}
+		known := q.index[e.ID] != 0
+		q.index[e.ID] = seq
+		if refold[e.ID] {
+			return nil
+		}
+		switch {
+		case r == nil && known:
+			refold[e.ID] = true
+			return nil
+		case r == nil:
+			r = &record{}
+			q.live[e.ID] = r
+		}
+		if err := r.apply(seq, e, false); err != nil {
+			return err
+		}
+		if r.closed() {
+			delete(q.live, e.ID)
+		}
+		return nil
+	})
+	for id := range refold {
+		q.refold = append(q.refold, id)
+	}
+	return err
+}
+
+// note takes what an event says that is not a transaction's; it returns true for a transaction's event. Both when events are read
+// again and when they have become durable, so that a restart knows exactly what was known.
+func (q *Queue) note(seq uint64, e *event) bool {
+	switch e.Type {
+	case eventTerminal:
+		if e.Terminal != nil {
+			q.terminals[e.Terminal.UID] = *e.Terminal
+		}
+		return false
+	case eventHeard:
+		q.outbox.through(e.HubSeq)
+		return false
+	case eventLedgerTime:
+		q.ledgerNoted = e.Ledger
+		return false
+	case eventMark:
+		return false
+	case eventEnded:
+		q.outbox.add(e.HubSeq)
+	case eventNone, eventAccepted, eventEndedHere, eventDelivered, eventAcknowledged, eventHeld, eventReleased, eventUndo, eventSettled,
+		eventDropped, eventBuried, eventAdopted, eventTypesEnd:
+	}
+	return true
+}
+
+// begin finishes opening: what has no end is in doubt from here on, and waits to be carried.
+func (q *Queue) begin(f *os.File) error {
+	q.file = f
+	if err := q.measure(); err != nil {
+		return err
+	}
+	q.seq = q.headSeq + seqStep
+	q.started, q.ledgerTime = q.seq, q.ledgerNoted
+	for _, id := range q.refold {
+		r, err := q.fold(id)
+		if err != nil {
+			return err
+		}
+		if !r.closed() {
+			q.live[id] = r
+		}
+	}
+	q.refold = nil
+	for id, r := range q.live {
+		if r.untold {
+			q.untold[id] = struct{}{}
+		}
+		if r.Final() {
+			continue
+		}
+		next, err := tideover.Next(r.State, tideover.CauseReopened)
+		if err != nil {
+			return fmt.Errorf("reopen %s: %w", id, err)
+		}
+		r.State, r.reopened, r.Seq = next, true, q.draw()
+		q.account(r, 1)
+	}
+	for _, r := range q.live {
+		q.schedule(r)
+	}
+	return nil
+}

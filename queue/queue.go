@@ -1,0 +1,326 @@
+package queue
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"tideover"
+)
+
+// Queue is an open journal. Its methods are safe for concurrent use.
+type Queue struct {
+	options Options
+	log     *slog.Logger
+	seal    sealer
+	db      *bbolt.DB
+	file    *os.File // bbolt's own; the committer grows it
+
+	submitted chan struct{} // holds one token while the committer should look
+	over      chan struct{} // closed when nothing will be committed any more
+
+	mu        sync.Mutex // guards what follows; never held during a commit
+	landed    *sync.Cond // signalled when flying has lost members
+	live      map[tideover.ID]*record
+	index     map[tideover.ID]uint64 // newest committed event of every transaction
+	untold    map[tideover.ID]struct{}
+	flying    map[tideover.ID]struct{} // in the commit that is under way, with a change that memory does not show before it is done
+	watch     map[tideover.ID]chan struct{}
+	terminals map[string]tideover.Terminal // by uid
+	work      lineup
+	wakes     uint64 // counts calls of Wake
+	outbox    outbox
+	counted   counts
+
+	seq      uint64 // last one drawn
+	started  uint64 // what is above was drawn by this process
+	headSeq  uint64 // newest committed entry
+	headHash [hashSize]byte
+
+	requests  []*request
+	lazy      []entry    // events that wait for a commit to ride on, oldest first
+	lazySince time.Time  // since when the oldest that wants a commit waits; zero if none does
+	lazyRetry time.Time  // no room for them before this time
+	again     []Position // told again by the hub, and durable
+
+	ledgerTime, ledgerNoted tideover.Millis
+
+	stopped  error // ErrStopped after a failed commit or Close
+	draining bool  // no more requests are taken
+	ended    bool  // Run has ended: over is closed
+	refold   []tideover.ID
+
+	size, used     int64     // of the file, and of it below bbolt's high water
+	fullUntil      time.Time // the file could not grow: not tried again before
+	commits, syncs uint64
+}
+
+// counts are the numbers that rules and health ask for often.
+type counts struct {
+	open   int
+	amount map[string]int64
+}
+
+func newQueue(o Options, s sealer) *Queue {
+	q := &Queue{
+		options: o, log: o.Log, seal: s, submitted: make(chan struct{}, 1), over: make(chan struct{}),
+		live: make(map[tideover.ID]*record), index: make(map[tideover.ID]uint64), untold: make(map[tideover.ID]struct{}),
+		flying: make(map[tideover.ID]struct{}), watch: make(map[tideover.ID]chan struct{}),
+		terminals: make(map[string]tideover.Terminal), work: newLineup(), counted: counts{amount: make(map[string]int64)},
+	}
+	q.landed = sync.NewCond(&q.mu)
+	return q
+}
+
+// draw returns the next sequence. Callers hold mu.
+func (q *Queue) draw() uint64 {
+	q.seq++
+	return q.seq
+}
+
+// account adds a record to the exposure, or takes it out. Every change of state or of amount is between a -1 and a +1.
+func (q *Queue) account(r *record, sign int) {
+	if !r.counts() {
+		return
+	}
+	q.counted.open += sign
+	if q.counted.amount[r.Currency] += int64(sign) * r.Amount; q.counted.amount[r.Currency] == 0 {
+		delete(q.counted.amount, r.Currency)
+	}
+}
+
+// change runs a step that changes a record in memory, and tells whoever waits for it. Callers hold mu.
+func (q *Queue) change(r *record, step func()) {
+	q.account(r, -1)
+	step()
+	q.account(r, 1)
+	if r.untold {
+		q.untold[r.ID] = struct{}{}
+	} else {
+		delete(q.untold, r.ID)
+	}
+	q.changed(r)
+}
+
+// apply makes an event part of a record. The table refusing one here is a fault of this program, and must not reach the disk.
+// Callers hold mu.
+func (q *Queue) apply(r *record, seq uint64, e *event) {
+	q.change(r, func() {
+		if err := r.apply(seq, e, true); err != nil {
+			panic(fmt.Sprintf("queue: %v", err))
+		}
+	})
+}
+
+// later makes an event part of a record at once, and of the journal with a later commit. Callers hold mu.
+func (q *Queue) later(r *record, e event, sealed []byte) {
+	e.ID, e.Prev, e.At, e.Digest = r.ID, r.last, tideover.MillisOf(time.Now()), digest(sealed)
+	seq := q.draw()
+	q.live[r.ID] = r
+	r.unwritten++
+	q.apply(r, seq, &e)
+	q.enqueue(entry{seq: seq, event: &e, sealed: sealed, lazy: true}, true)
+}
+
+// release lets go of a record of which nothing more is expected. Callers hold mu.
+func (q *Queue) release(r *record) {
+	if r.closed() && q.live[r.ID] == r {
+		delete(q.live, r.ID)
+	}
+}
+
+// settle waits until no commit under way changes the transaction, and says whether the queue still works. Callers hold mu.
+func (q *Queue) settle(id tideover.ID) error {
+	for {
+		if q.stopped != nil {
+			return q.stopped
+		}
+		if _, ok := q.flying[id]; !ok {
+			return nil
+		}
+		q.landed.Wait()
+	}
+}
+
+// find returns a transaction's record from memory or from disk; nil if there is none. One that is from disk is not kept. Callers
+// hold mu.
+func (q *Queue) find(id tideover.ID) (*record, error) {
+	if q.stopped != nil {
+		return nil, q.stopped
+	}
+	if r := q.live[id]; r != nil {
+		return r, nil
+	}
+	if q.index[id] == 0 {
+		return nil, nil
+	}
+	return q.fold(id)
+}
+
+// fold reads a transaction from disk, walking back from its newest event. Callers hold mu, or are opening.
+func (q *Queue) fold(id tideover.ID) (*record, error) {
+	type step struct {
+		seq uint64
+		event
+	}
+	var steps []step
+	for seq := q.index[id]; seq != 0; {
+		e, _, err := q.read(seq)
+		if err != nil {
+			return nil, err
+		}
+		if e.ID != id || e.Prev >= seq {
+			return nil, fmt.Errorf("entry %d is not an event of %s: %w", seq, id, ErrDamaged)
+		}
+		steps = append(steps, step{seq, e})
+		seq = e.Prev
+	}
+	r := &record{}
+	for i := range slices.Backward(steps) {
+		if err := r.apply(steps[i].seq, &steps[i].event, steps[i].seq > q.started); err != nil {
+			return nil, fmt.Errorf("%w: %w", err, ErrDamaged)
+		}
+	}
+	return r, nil
+}
+
+// read returns a committed entry.
+func (q *Queue) read(seq uint64) (e event, sealed []byte, err error) {
+	err = q.db.View(func(tx *bbolt.Tx) error {
+		raw, _, s, err := splitValue(tx.Bucket(bucketJournal).Get(seqKey(seq)))
+		if err != nil {
+			return err
+		}
+		sealed = slices.Clone(s)
+		e, err = decodeEvent(raw)
+		return err
+	})
+	switch {
+	case errors.Is(err, bolterrors.ErrDatabaseNotOpen):
+		err = ErrStopped
+	case err != nil:
+		err = fmt.Errorf("entry %d: %w: %w", seq, err, ErrDamaged)
+	}
+	return e, sealed, err
+}
+
+// Get returns a transaction. Errors: ErrUnknown, ErrStopped.
+func (q *Queue) Get(id tideover.ID) (tideover.Transaction, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	r, err := q.find(id)
+	switch {
+	case err != nil:
+		return tideover.Transaction{}, err
+	case r == nil:
+		return tideover.Transaction{}, ErrUnknown
+	}
+	return r.Transaction, nil
+}
+
+// done is a channel for what has already happened.
+var done = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// Changed returns a channel that is closed once the transaction's Seq is above seq, or once the queue has stopped. For an unknown id
+// it is nil.
+func (q *Queue) Changed(id tideover.ID, seq uint64) <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	r, err := q.find(id)
+	switch {
+	case err != nil || q.ended:
+		return done
+	case r == nil:
+		return nil
+	case r.Seq > seq:
+		return done
+	}
+	w := q.watch[id]
+	if w == nil {
+		w = make(chan struct{})
+		q.watch[id] = w
+	}
+	return w
+}
+
+// Head returns the newest committed entry's sequence and the chain's hash there. Of an empty journal the sequence is 0.
+func (q *Queue) Head() (seq uint64, hash [32]byte) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.headSeq, q.headHash
+}
+
+// sortByFirst orders records by their acceptance.
+func sortByFirst(records []*record) {
+	slices.SortFunc(records, func(a, b *record) int { return cmp.Compare(a.first, b.first) })
+}
+
+// Step is one entry of a transaction's history.
+type Step struct {
+	Seq   uint64
+	At    tideover.Millis // the edge's wall clock
+	What  string          // "accepted", "ended", "acknowledged" ...
+	Cause tideover.Cause  // CauseNone where the state stayed
+	State tideover.State  // after it
+	Hash  [32]byte        // the chain's, there
+}
+
+// History returns what the journal has of a transaction, oldest first; what is not committed yet is not part of it. Errors:
+// ErrUnknown, ErrStopped.
+func (q *Queue) History(id tideover.ID) ([]Step, error) {
+	q.mu.Lock()
+	seq, err := q.index[id], q.stopped
+	q.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	if seq == 0 {
+		return nil, ErrUnknown
+	}
+	var steps []Step
+	var events []event
+	err = q.db.View(func(tx *bbolt.Tx) error {
+		for seq != 0 {
+			raw, hash, _, err := splitValue(tx.Bucket(bucketJournal).Get(seqKey(seq)))
+			if err != nil {
+				return fmt.Errorf("entry %d: %w: %w", seq, err, ErrDamaged)
+			}
+			e, err := decodeEvent(raw)
+			if err != nil {
+				return fmt.Errorf("entry %d: %w: %w", seq, err, ErrDamaged)
+			}
+			steps = append(steps, Step{Seq: seq, At: e.At, What: e.Type.String(), Cause: e.Cause, Hash: hash})
+			events = append(events, e)
+			seq = e.Prev
+		}
+		return nil
+	})
+	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
+		err = ErrStopped
+	}
+	slices.Reverse(steps)
+	slices.Reverse(events)
+	var r record
+	for i := range events {
+		if err == nil {
+			err = r.apply(steps[i].Seq, &events[i], false)
+			steps[i].State = r.State
+		}
+	}
+	return steps, err
+}
+
+func seqOf(key []byte) uint64 { return binary.BigEndian.Uint64(key) }

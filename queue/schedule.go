@@ -1,0 +1,324 @@
+package queue
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tideover"
+)
+
+// place is where a record stands in the order of work.
+type place uint8
+
+const (
+	placeNone  place = iota // nothing to do: it has an end, or is held
+	placeReady              // to be handed out, oldest first
+	placeRest               // given back, resting
+	placeLane               // waits for its original
+	placeOut                // handed out
+)
+
+// slot is a record's part in the order of work.
+type slot struct {
+	place place
+	due   time.Time // placeRest
+	at    int       // its index in the heap of its place
+	wakes uint64    // placeOut: Queue.wakes when it was handed out
+}
+
+// line is a heap of records: ready ones by acceptance, resting ones by the end of their rest.
+type line struct {
+	records []*record
+	less    func(a, b *record) bool
+}
+
+func (l *line) Len() int           { return len(l.records) }
+func (l *line) Less(i, j int) bool { return l.less(l.records[i], l.records[j]) }
+func (l *line) Swap(i, j int) {
+	l.records[i], l.records[j] = l.records[j], l.records[i]
+	l.records[i].slot.at, l.records[j].slot.at = i, j
+}
+
+func (l *line) Push(x any) {
+	r := x.(*record)
+	r.slot.at = len(l.records)
+	l.records = append(l.records, r)
+}
+
+func (l *line) Pop() any {
+	last := len(l.records) - 1
+	r := l.records[last]
+	l.records[last] = nil
+	l.records = l.records[:last]
+	return r
+}
+
+// lineup is the order of work. The queue's mutex guards it.
+type lineup struct {
+	ready, rest line
+	lanes       map[tideover.ID]map[*record]struct{} // by the original that they wait for
+	kick        chan struct{}                        // holds one token while somebody should look again
+}
+
+func newLineup() lineup {
+	return lineup{
+		ready: line{less: func(a, b *record) bool { return a.first < b.first }},
+		rest:  line{less: func(a, b *record) bool { return a.slot.due.Before(b.slot.due) }},
+		lanes: make(map[tideover.ID]map[*record]struct{}),
+		kick:  make(chan struct{}, 1),
+	}
+}
+
+// take removes a record from its place.
+func (l *lineup) take(r *record) {
+	switch r.slot.place {
+	case placeReady:
+		heap.Remove(&l.ready, r.slot.at)
+	case placeRest:
+		heap.Remove(&l.rest, r.slot.at)
+	case placeLane:
+		delete(l.lanes[r.Original], r)
+		if len(l.lanes[r.Original]) == 0 {
+			delete(l.lanes, r.Original)
+		}
+	case placeNone, placeOut:
+	}
+	r.slot.place = placeNone
+}
+
+func (l *lineup) put(r *record, p place) {
+	r.slot.place = p
+	switch p {
+	case placeReady:
+		heap.Push(&l.ready, r)
+		l.poke()
+	case placeRest:
+		heap.Push(&l.rest, r)
+		l.poke()
+	case placeLane:
+		if l.lanes[r.Original] == nil {
+			l.lanes[r.Original] = make(map[*record]struct{})
+		}
+		l.lanes[r.Original][r] = struct{}{}
+	case placeNone, placeOut:
+	}
+}
+
+func (l *lineup) poke() {
+	select {
+	case l.kick <- struct{}{}:
+	default:
+	}
+}
+
+// schedule puts a record where its state wants it, unless it is handed out. Callers hold mu.
+func (q *Queue) schedule(r *record) {
+	if r.slot.place == placeOut {
+		return
+	}
+	q.work.take(r)
+	switch {
+	case r.Final() || r.State == tideover.StateHeld:
+	case q.behind(r):
+		q.work.put(r, placeLane)
+	default:
+		q.work.put(r, placeReady)
+	}
+}
+
+// behind says whether a record has to wait for its original: a refund until that has its end, a reversal only until it was sent or
+// has an end. What is not open at this edge, or was accepted later, is not waited for.
+func (q *Queue) behind(r *record) bool {
+	if !r.Kind.Undoes() {
+		return false
+	}
+	original := q.live[r.Original]
+	if original == nil || original.Final() || original.first >= r.first {
+		return false
+	}
+	return r.Kind == tideover.KindRefund || original.neverSent()
+}
+
+// changed tells everybody who waits that a record is not what it was. Callers hold mu.
+func (q *Queue) changed(r *record) {
+	if w, ok := q.watch[r.ID]; ok {
+		close(w)
+		delete(q.watch, r.ID)
+	}
+	waiting := q.work.lanes[r.ID]
+	for other := range waiting {
+		if !q.behind(other) {
+			q.schedule(other)
+		}
+	}
+	idle := r.Final() || r.State == tideover.StateHeld
+	if idle || r.slot.place == placeNone {
+		q.schedule(r)
+	}
+}
+
+// Parcel is a transaction to be worked on, with its request opened.
+type Parcel struct {
+	tideover.Transaction
+	Request        tideover.Request
+	Hash           [32]byte
+	InstrumentHash [32]byte
+	NeverSent      bool            // no byte of it can have left, from here or from anywhere
+	Reopened       bool            // found without an end when this process started: an earlier one may have sent it
+	Adopted        bool            // its record came from the hub
+	LedgerExpires  tideover.Millis // ledger time; 0 where it was not known at acceptance
+	Boot           [16]byte        // the boot that BootAt belongs to
+	BootAt         time.Duration   // when it was accepted, by the boot-time clock
+}
+
+// Next returns the next transaction that needs work: open, not held, not waiting in its lane for an original, not resting, and not
+// handed out to anybody. The oldest comes first. It blocks until there is one, ctx ends, or the queue stops. The caller gives each one
+// back with [Queue.Back].
+func (q *Queue) Next(ctx context.Context) (Parcel, error) {
+	for {
+		if ctx.Err() != nil {
+			return Parcel{}, ctx.Err()
+		}
+		r, wait, err := q.handOut()
+		if err != nil {
+			return Parcel{}, err
+		}
+		if r != nil {
+			p, err := q.parcel(r)
+			if err != nil {
+				return Parcel{}, err
+			}
+			return p, nil
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-q.work.kick:
+		case <-timer.C:
+		case <-q.over:
+			timer.Stop()
+			return Parcel{}, ErrStopped
+		case <-ctx.Done():
+			timer.Stop()
+			return Parcel{}, ctx.Err()
+		}
+		timer.Stop()
+	}
+}
+
+// restIdle bounds how long Next sleeps while nothing rests.
+const restIdle = time.Hour
+
+// handOut takes the next record, or says how long to wait for one.
+func (q *Queue) handOut() (*record, time.Duration, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.stopped != nil {
+		return nil, 0, q.stopped
+	}
+	now := time.Now()
+	for q.work.rest.Len() > 0 && !q.work.rest.records[0].slot.due.After(now) {
+		q.schedule(q.work.rest.records[0])
+	}
+	if q.work.ready.Len() > 0 {
+		r := q.work.ready.records[0]
+		q.work.take(r)
+		r.slot.place, r.slot.wakes = placeOut, q.wakes
+		if q.work.ready.Len() > 0 {
+			q.work.poke()
+		}
+		return r, 0, nil
+	}
+	if q.work.rest.Len() > 0 {
+		return nil, q.work.rest.records[0].slot.due.Sub(now), nil
+	}
+	return nil, restIdle, nil
+}
+
+// parcel opens a record's request.
+func (q *Queue) parcel(r *record) (Parcel, error) {
+	q.mu.Lock()
+	p := Parcel{
+		Transaction: r.Transaction, Hash: r.hash, InstrumentHash: r.instrumentHash, NeverSent: r.neverSent(), Reopened: r.reopened,
+		Adopted: r.adopted, LedgerExpires: r.ledgerExpires, Boot: r.boot, BootAt: r.bootAt,
+	}
+	body, fresh := r.body, r.fresh
+	q.mu.Unlock()
+	if fresh != nil {
+		p.Request = *fresh
+		return p, nil
+	}
+	e, sealed, err := q.read(body)
+	if err != nil {
+		return p, err
+	}
+	if e.Accepted == nil || e.ID != p.ID {
+		return p, fmt.Errorf("entry %d is not the request of %s: %w", body, p.ID, ErrDamaged)
+	}
+	p.Request = e.Accepted.Request
+	if err := q.seal.open(p.ID, sealed, &p.Request); err != nil {
+		return p, fmt.Errorf("entry %d: the sealed part cannot be opened (%w): %w", body, err, ErrDamaged)
+	}
+	return p, nil
+}
+
+// Back gives a transaction back that Next handed out. If it still needs work, it is handed out again after the rest, or at
+// [Queue.Wake]; at once, if Wake was called since it was handed out.
+func (q *Queue) Back(id tideover.ID, rest time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	r := q.live[id]
+	if r == nil || r.slot.place != placeOut {
+		return
+	}
+	r.slot.place = placeNone
+	switch {
+	case r.Final() || r.State == tideover.StateHeld || q.behind(r) || rest <= 0 || q.wakes != r.slot.wakes:
+		q.schedule(r)
+	default:
+		r.slot.due = time.Now().Add(rest)
+		q.work.put(r, placeRest)
+	}
+	q.release(r)
+}
+
+// Wake ends all rests: a link is back.
+func (q *Queue) Wake() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.wakes++
+	for q.work.rest.Len() > 0 {
+		q.schedule(q.work.rest.records[0])
+	}
+}
+
+// tombstonesMax is how many tombstones are handed out at once.
+const tombstonesMax = 256
+
+// Tombstones returns transactions to which this edge itself has given an end that the hub does not know yet, the oldest first, at
+// most 256 of them.
+func (q *Queue) Tombstones() []Parcel {
+	q.mu.Lock()
+	var untold []*record
+	for id := range q.untold {
+		if r := q.live[id]; r != nil {
+			untold = append(untold, r)
+		}
+	}
+	q.mu.Unlock()
+	sortByFirst(untold)
+	var parcels []Parcel
+	for _, r := range untold[:min(len(untold), tombstonesMax)] {
+		p, err := q.parcel(r)
+		if err != nil {
+			if !errors.Is(err, ErrStopped) {
+				q.log.Error("a transaction's request cannot be read", "txn", r.ID, "err", err)
+			}
+			break
+		}
+		parcels = append(parcels, p)
+	}
+	return parcels
+}

@@ -1,0 +1,53 @@
+package queue
+
+import (
+	"maps"
+
+	"tideover"
+)
+
+// Stats are the queue's numbers.
+type Stats struct {
+	Pending        int                    // accepted and not final
+	Oldest         tideover.Millis        // when the oldest of them was accepted, the edge's wall clock; 0 if there is none
+	ByState        map[tideover.State]int // of what is in memory: open, or final and not acknowledged
+	Amounts        map[string]int64       // pending, minor units by currency
+	Unacknowledged int                    // final, and not acknowledged
+	Untold         int                    // the edge's own ends that the hub does not know
+	Transactions   int                    // in the journal
+	Lazy           int                    // events that wait for a commit to ride on
+	FileBytes      int64
+	UsedBytes      int64 // of the file
+	FreeBytes      int64 // of the file system
+	SizeMax        int64
+	Commits        uint64 // since the start
+	Syncs          uint64 // since the start
+	HeadSeq        uint64
+	HeadHash       [32]byte
+	HaveThrough    uint64
+}
+
+// Stats returns the numbers as they are now.
+func (q *Queue) Stats() Stats {
+	free := q.free()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	s := Stats{
+		Pending: q.counted.open, ByState: make(map[tideover.State]int), Amounts: maps.Clone(q.counted.amount), Untold: len(q.untold),
+		Transactions: len(q.index), Lazy: len(q.lazy), FileBytes: q.size, UsedBytes: q.used, FreeBytes: free,
+		SizeMax: q.options.SizeMax, Commits: q.commits, Syncs: q.syncs, HeadSeq: q.headSeq, HeadHash: q.headHash,
+		HaveThrough: q.outbox.have,
+	}
+	for _, r := range q.live {
+		s.ByState[r.State]++
+		switch {
+		case !r.Final():
+			if s.Oldest == 0 || r.CreatedAt < s.Oldest {
+				s.Oldest = r.CreatedAt
+			}
+		case !r.Acknowledged:
+			s.Unacknowledged++
+		}
+	}
+	return s
+}
