@@ -21,13 +21,12 @@ const (
 )
 
 // doors is the list of what may import what inside the module, each with its reason. A transaction travels forward through them;
-// none leads back. Edge and hub share only the root, wire, and the three small rooms under internal.
+// none leads back. Edge and hub share only the root, wire, and the small rooms under internal.
 var doors = []struct{ from, to, why string }{
 	{"internal/conf", root, "complains in both languages"},
 	{"wire", root, "frames carry requests and outcomes"},
 	{"rules", root, "limits and meanings of requests"},
 	{"queue", root, "stores transactions, and asks the one table of transitions"},
-	{"queue", "internal/boottime", "the age of what was stored before the ledger's time was heard"},
 	{"queue", "internal/die", "crash tests end the process around each commit"},
 	{"terminal", root, "speaks of transactions to tills"},
 	{"control", root, "shows transactions to technicians"},
@@ -37,8 +36,6 @@ var doors = []struct{ from, to, why string }{
 	{"uplink", "netmon", "facts about links hasten a redial"},
 	{"uplink", "wire", "speaks frames"},
 	{"uplink", "internal/die", "crash tests end the process around each send"},
-
-	{"internal/conf", root, "speaks of errors in both languages"},
 
 	{"daemon", root, "carries transactions"},
 	{"daemon", "terminal", "composes the edge, and stands behind the terminal's desk"},
@@ -72,6 +69,7 @@ var doors = []struct{ from, to, why string }{
 	{"hub/ledger", root, "rows move by the one table of row transitions"},
 	{"hub/ledger", "wire", "a row keeps the request as it was submitted"},
 	{"hub/ledger/bolt", root, "ids are its keys"},
+	{"hub/ledger/bolt", "wire", "its outbox is made of confirmations"},
 	{"hub/ledger/bolt", "hub/ledger", "stores its rows and runs its steps"},
 	{"hub/ledger/bolt", "internal/boottime", "claims of an earlier process lapse at open"},
 	{"hub/ledger/bolt", "internal/die", "crash tests end the process around each commit"},
@@ -90,13 +88,10 @@ var doors = []struct{ from, to, why string }{
 	{"cmd/tideover", "daemon", "runs the edge"},
 	{"cmd/tideover", "install", "enrols it"},
 	{"cmd/tideover", "control", "asks the running edge"},
+	{"cmd/tideover", "internal/columns", "pads columns by display width"},
 	{"cmd/tideover-hub", "hub", "runs the hub"},
 	{"cmd/tideover-sandbox", "sandbox", "tells the story"},
-	{"bench", root, "reads the transactions that it measures"},
-	{"bench", "daemon", "measures a running edge"},
-	{"bench", "hub", "against a running hub"},
-	{"bench", "hub/platform/sandbox", "which calls a platform that answers at once"},
-	{"bench", "install", "enrols the edge that it measures"},
+	{"bench", root, "reads the transactions that it measures; the programs run as processes"},
 }
 
 // testDoors is what the tests of a room may import beyond its doors.
