@@ -1,0 +1,123 @@
+package ledger
+
+import (
+	"errors"
+	"slices"
+
+	"tideover"
+	"tideover/wire"
+)
+
+// pastMax is how many earlier incarnations of a store are remembered, so that a process that was replaced does not come back.
+const pastMax = 64
+
+// Store is what the hub knows of one shop. Its terminals are kept apart: they are many, and change rarely.
+type Store struct {
+	Name      string          `cbor:"1,keyasint"`
+	CreatedAt tideover.Millis `cbor:"2,keyasint"`
+	Secret    [32]byte        `cbor:"3,keyasint"` // keys the store's request and instrument hashes; sealed at rest
+
+	Incarnation [16]byte   `cbor:"4,keyasint,omitzero"` // of the edge's process that said hello last
+	Past        [][16]byte `cbor:"5,keyasint,omitempty"`
+	HubSeq      uint64     `cbor:"6,keyasint,omitempty"` // the highest outbox position ever given
+
+	AnchorSeq    uint64          `cbor:"7,keyasint,omitempty"` // the edge's last committed head
+	AnchorHead   [32]byte        `cbor:"8,keyasint,omitzero"`
+	PrunedBefore tideover.Millis `cbor:"9,keyasint,omitempty"`
+
+	Token       Token           `cbor:"10,keyasint,omitzero"`
+	Certificate Certificate     `cbor:"11,keyasint,omitzero"`
+	Revoked     bool            `cbor:"12,keyasint,omitempty"`
+	Terminals   [32]byte        `cbor:"13,keyasint,omitzero"` // digest of the list that is kept
+	HeardAt     tideover.Millis `cbor:"14,keyasint,omitempty"`
+}
+
+// Token is a one-time enrolment token. Its secret is not kept.
+type Token struct {
+	Hash      [32]byte        `cbor:"1,keyasint"` // SHA-256 of the secret; zero: none is out
+	ExpiresAt tideover.Millis `cbor:"2,keyasint"`
+	UsedBy    [32]byte        `cbor:"3,keyasint,omitzero"` // fingerprint of the public key that it was used for
+}
+
+// Certificate is the one certificate that speaks for a store.
+type Certificate struct {
+	Fingerprint [32]byte        `cbor:"1,keyasint"` // SHA-256 of its DER; zero: none
+	DER         []byte          `cbor:"2,keyasint"`
+	IssuedAt    tideover.Millis `cbor:"3,keyasint"`
+	NotAfter    tideover.Millis `cbor:"4,keyasint"`
+}
+
+// Why a store's row refuses something.
+var (
+	ErrStoreExists  = errors.New("the store exists")
+	ErrStoreUnknown = errors.New("the store is unknown")
+	ErrTokenUnknown = errors.New("the token is unknown or was replaced")
+	ErrTokenUsed    = errors.New("the token was used")
+	ErrTokenExpired = errors.New("the token has expired")
+	ErrRevoked      = errors.New("the certificate is not the store's valid one")
+	// ErrSuperseded: a later incarnation of the store's edge has said hello.
+	ErrSuperseded = errors.New("a later incarnation of the edge has taken its place")
+)
+
+// Issue gives the store a fresh token; an earlier one is void from then on. A revoked store may enrol again by it.
+func (s *Store) Issue(hash [32]byte, expires tideover.Millis) {
+	s.Token = Token{Hash: hash, ExpiresAt: expires}
+}
+
+// Redeem takes a token for a public key: from then on cert alone speaks for the store. The same key may redeem it again within the
+// token's life and gets the certificate that it got, so that an answer that was lost costs nothing. Errors: [ErrTokenUnknown],
+// [ErrTokenUsed], [ErrTokenExpired].
+func (s *Store) Redeem(hash, key [32]byte, cert Certificate, now tideover.Millis) (Certificate, error) {
+	switch {
+	case hash == [32]byte{} || s.Token.Hash != hash:
+		return Certificate{}, ErrTokenUnknown
+	case s.Token.UsedBy != [32]byte{} && s.Token.UsedBy != key:
+		return Certificate{}, ErrTokenUsed
+	case now >= s.Token.ExpiresAt:
+		return Certificate{}, ErrTokenExpired
+	case s.Token.UsedBy == key && s.Certificate.Fingerprint != [32]byte{}:
+		return s.Certificate, nil
+	}
+	s.Token.UsedBy, s.Certificate, s.Revoked = key, cert, false
+	return cert, nil
+}
+
+// Revoke ends the store's certificate and its token.
+func (s *Store) Revoke() { s.Certificate, s.Token, s.Revoked = Certificate{}, Token{}, true }
+
+// Admits says whether a certificate speaks for the store: nil or [ErrRevoked].
+func (s *Store) Admits(fingerprint [32]byte) error {
+	if s.Revoked || fingerprint == [32]byte{} || s.Certificate.Fingerprint != fingerprint {
+		return ErrRevoked
+	}
+	return nil
+}
+
+// Hello takes the greeting of an edge's process. From then on claims by earlier incarnations are refused. Errors: [ErrSuperseded], for
+// a process that was replaced already.
+func (v *View) Hello(h wire.Hello) (wire.Welcome, error) {
+	s := &v.Store
+	if s.Incarnation != h.Incarnation {
+		if slices.Contains(s.Past, h.Incarnation) {
+			return wire.Welcome{}, ErrSuperseded
+		}
+		if s.Incarnation != [16]byte{} {
+			s.Past = append(s.Past, s.Incarnation)
+			s.Past = s.Past[max(0, len(s.Past)-pastMax):]
+		}
+		s.Incarnation = h.Incarnation
+	}
+	s.HeardAt = v.Now
+	w := wire.Welcome{
+		LedgerTime: v.Now, AnchorSeq: s.AnchorSeq, AnchorHead: s.AnchorHead, PrunedBefore: s.PrunedBefore, GivenOut: s.HubSeq,
+		Terminals: s.Terminals,
+	}
+	return w, nil
+}
+
+// Anchor keeps a newer committed head of the edge's chain; older ones are ignored, and so is one by a superseded incarnation.
+func (v *View) Anchor(incarnation [16]byte, a wire.Anchor) {
+	if v.Store.Incarnation == incarnation && a.Seq > v.Store.AnchorSeq {
+		v.Store.AnchorSeq, v.Store.AnchorHead = a.Seq, a.Head
+	}
+}
