@@ -31,6 +31,9 @@ func TestLoadConfig_ReadsTheShippedExample(t *testing.T) {
 	if changes := DefaultConfig().Changes(c); len(changes) > 0 {
 		t.Errorf("the example differs from the defaults: %v", changes)
 	}
+	if w := c.Warnings(); len(w) > 0 {
+		t.Errorf("the example is warned of: %v", w)
+	}
 }
 
 // Every key that the example only mentions is one that exists, and its value is well.
@@ -46,7 +49,7 @@ func TestLoadConfig_ReadsWhatTheExampleLeavesOut(t *testing.T) {
 		}
 		all = append(all, line)
 	}
-	text := strings.NewReplacer(`kind        = "wired"`, `kind = "cellular"`, "metered     = false", "metered = true", `tls          = "off"`, `tls = "files"`).
+	text := strings.NewReplacer(`kind        = "wired"`, `kind = "cellular"`, "metered     = false", "metered = true", "# tls_", "tls_", `tls          = "off"`, `tls = "files"`).
 		Replace(strings.Join(all, ""))
 	c, err := read(t, text)
 	if err != nil {

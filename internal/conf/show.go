@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tideover"
+	"tideover/internal/columns"
 )
 
 // Write prints a configuration as TOML with every key spelled out, and behind each value where it came from; f may be nil, then that is
@@ -68,7 +69,7 @@ func (p *printer) line(text, key string) {
 	} else if ok {
 		from = tideover.Textf("%s", "%s", o.name)
 	}
-	fmt.Fprintf(&p.out, "%-*s # %s\n", originColumn, text, from.In(p.lang))
+	fmt.Fprintf(&p.out, "%s%s # %s\n", text, strings.Repeat(" ", max(0, originColumn-columns.Width(text))), from.In(p.lang))
 }
 
 // literal writes a value as TOML; false for one that was not given.

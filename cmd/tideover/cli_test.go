@@ -1,0 +1,200 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
+
+	"tideover"
+	"tideover/control"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func TestMain(m *testing.M) {
+	time.Local = time.UTC // golden screens show instants
+	testscript.Main(m, map[string]func(){"tideover": main})
+}
+
+// TestScripts runs the real program through testdata/script.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", UpdateScripts: *update})
+}
+
+// golden compares text with a file of testdata.
+func golden(t *testing.T, name, have string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(have), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if have != string(want) {
+		t.Errorf("%s differs (go test ./cmd/tideover -update writes it anew); have:\n%s", path, have)
+	}
+}
+
+// call runs the program as a person would.
+func call(t *testing.T, args ...string) (status int, out, words string) {
+	t.Helper()
+	var o, e strings.Builder
+	status = run(t.Context(), args, streams{strings.NewReader(""), &o, &e})
+	return status, o.String(), e.String()
+}
+
+// Every command's help, in both languages: it has an example, and no line of it is wider than a screen that people use.
+func TestHelp_IsWhatItWas(t *testing.T) {
+	for _, lang := range []string{"en", "zh"} {
+		var all strings.Builder
+		var walk func(path []string, c *cobra.Command)
+		walk = func(path []string, c *cobra.Command) {
+			status, out, words := call(t, append(path, "--help", "--lang", lang)...)
+			if status != exitWell || words != "" {
+				t.Errorf("%v --help: status %d, %s", path, status, words)
+			}
+			if c.Example == "" {
+				t.Errorf("%v has no example", path)
+			}
+			fmt.Fprintf(&all, "$ tideover %s\n%s\n", strings.Join(append(path, "--help"), " "), out)
+			for _, sub := range c.Commands() {
+				if sub.IsAvailableCommand() {
+					walk(append(path[:len(path):len(path)], sub.Name()), sub)
+				}
+			}
+		}
+		walk(nil, (&program{lang: lang}).command())
+		golden(t, "help."+lang+".txt", all.String())
+	}
+}
+
+func TestLangOf_ReadsTheEnvironment(t *testing.T) {
+	for _, tc := range []struct {
+		env  map[string]string
+		want tideover.Lang
+	}{
+		{nil, "en"},
+		{map[string]string{"LANG": "zh_CN.UTF-8"}, "zh"},
+		{map[string]string{"LANG": "zh_CN.UTF-8", "LC_ALL": "C"}, "en"},
+		{map[string]string{"LANG": "en_US.UTF-8", "LC_ALL": "zh_TW"}, "zh"},
+		{map[string]string{"LANG": "de_DE.UTF-8", "LC_MESSAGES": "zh_CN"}, "zh"},
+		{map[string]string{"LC_ALL": "", "LANG": "zh"}, "zh"},
+	} {
+		if have := langOf(func(k string) string { return tc.env[k] }); have != tc.want {
+			t.Errorf("%v: %s", tc.env, have)
+		}
+	}
+}
+
+func TestMoney_ReadsAsPeopleWriteIt(t *testing.T) {
+	for want, have := range map[string]string{
+		"12.99 CNY": money(1299, "CNY"), "0.05 EUR": money(5, "EUR"), "500 JPY": money(500, "JPY"), "1.234 KWD": money(1234, "KWD"),
+		"-": money(0, ""), "0.00 CNY": money(0, "CNY"), "10.00 CNY": money(1000, "CNY"), "0.0007 CLF": money(7, "CLF"),
+	} {
+		if have != want {
+			t.Errorf("have %q, want %q", have, want)
+		}
+	}
+}
+
+func TestAgo_ReadsAsPeopleSayIt(t *testing.T) {
+	now := tideover.MillisOf(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+	for want, d := range map[string]time.Duration{
+		"0s": -time.Hour, "45s": 45 * time.Second, "3m05s": 185 * time.Second, "2h05m": 125 * time.Minute, "3d04h": 76 * time.Hour,
+	} {
+		if have := ago(now.Add(-d), now); have != want {
+			t.Errorf("have %q, want %q", have, want)
+		}
+	}
+}
+
+func TestStatusOf_IsTheContracts(t *testing.T) {
+	for name, tc := range map[string]struct {
+		err  error
+		want int
+	}{
+		"unreachable": {fmt.Errorf("status: %w", &control.SocketError{Err: control.ErrUnreachable}), exitUnreachable},
+		"in use":      {&control.SocketError{Err: control.ErrInUse}, exitFailed},
+		"not found":   {control.NotFound("x", tideover.Text{}, tideover.Text{}), exitRefused},
+		"broken":      {&control.Error{Status: http.StatusInternalServerError}, exitFailed},
+		"refusal":     {tideover.Refuse(tideover.CodeForbidden, "no", "否"), exitRefused},
+		"other":       {errors.New("x"), exitFailed},
+		"misuse":      {(&program{}).misuse("tideover", "x", "x"), exitFailed},
+	} {
+		if have := statusOf(tc.err); have != tc.want {
+			t.Errorf("%s: %d, want %d", name, have, tc.want)
+		}
+	}
+}
+
+// An error that rooms have wrapped, or several at once, are told in the caller's language, each with its hint.
+func TestComplain_FindsWhatIsExplained(t *testing.T) {
+	one := &failure{what: tideover.Textf("one", "一"), hint: tideover.Textf("do", "做")}
+	two := &failure{what: tideover.Textf("two", "二")}
+	for name, tc := range map[string]struct {
+		err  error
+		want string
+	}{
+		"wrapped": {fmt.Errorf("stopped: %w", one), "tideover: 一\n  提示：做\n"},
+		"several": {fmt.Errorf("x: %w", errors.Join(one, two)), "tideover: 一\n  提示：做\ntideover: 二\n"},
+		"refusal": {tideover.Refuse(tideover.CodeForbidden, "no", "否"), "tideover: 否\n"},
+		"other":   {errors.New("plain"), "tideover: plain\n"},
+	} {
+		var words strings.Builder
+		p := &program{streams: streams{err: &words}, lang: "zh"}
+		if p.complain(tc.err); words.String() != tc.want {
+			t.Errorf("%s: have %q, want %q", name, words.String(), tc.want)
+		}
+	}
+}
+
+// A result that cannot be written is a failure: a script must not take half a list for the whole.
+func TestRun_FailsWhereTheResultCannotBeWritten(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skip("needs /dev/full")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	for _, args := range [][]string{{"version"}, {"version", "--json"}, {"--help"}, {"config", "show"}} {
+		var words strings.Builder
+		if status := run(t.Context(), args, streams{strings.NewReader(""), full, &words}); status != exitFailed || !strings.Contains(words.String(), "no space") {
+			t.Errorf("%v: status %d, %s", args, status, words.String())
+		}
+	}
+}
+
+// The first signal drains, a hang-up reads the configuration again. (The second ends the process; a script shows it.)
+func TestObey_DrainsOnceAndReloadsAtWill(t *testing.T) {
+	signals := make(chan os.Signal, 4)
+	var drained, reloaded int
+	signals <- syscall.SIGHUP
+	signals <- syscall.SIGHUP
+	signals <- syscall.SIGTERM
+	signals <- syscall.SIGHUP
+	close(signals)
+	// A timer that would end this process must not outlive the test by its own time.
+	timer := obey(signals, func() { drained++ }, func() { reloaded++ }, slog.New(slog.DiscardHandler))
+	timer.Stop()
+	if drained != 1 || reloaded != 3 {
+		t.Errorf("drained %d times, reloaded %d times", drained, reloaded)
+	}
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"tideover"
+	"tideover/control"
+)
+
+func (p *program) queueCommand() *cobra.Command {
+	return p.group("queue", p.t("the transactions in this router's journal", "查看本机日志中的交易"), "  tideover queue list --state in_doubt",
+		p.listQueue(), p.showQueue())
+}
+
+func (p *program) listQueue() *cobra.Command {
+	var state string
+	var f control.Filter
+	c := p.jsonFlag(&cobra.Command{
+		Use: "list", Short: p.t("list transactions, the oldest first", "列出交易，最早的在前"), Args: p.noArgs,
+		Long:    p.t("Lists transactions, the oldest first.\n\nStates: ", "列出交易，最早的在前。\n\n状态：") + p.stateList(),
+		Example: "  tideover queue list --state in_doubt\n  tideover queue list --terminal till-1 --limit 20 --json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if state != "" {
+				if err := f.State.UnmarshalText([]byte(state)); err != nil {
+					return p.misuse(cmd.CommandPath(), "there is no state %q", "没有状态 %q", state)
+				}
+			}
+			if f.Limit < 1 || f.Limit > control.ListMax {
+				return p.misuse(cmd.CommandPath(), "--limit is a number from 1 to %d", "--limit 应为 1 到 %d", control.ListMax)
+			}
+			client, err := p.client()
+			if err != nil {
+				return err
+			}
+			page, err := client.List(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			return p.print(page, func() { p.transactionTable(page) })
+		},
+	})
+	c.Flags().StringVar(&state, "state", "", p.t("only those in this `STATE`", "只列出该`状态`的交易"))
+	c.Flags().StringVar(&f.Terminal, "terminal", "", p.t("only those of the till of this `NAME`", "只列出该`终端`的交易"))
+	c.Flags().IntVar(&f.Limit, "limit", control.ListDefault, p.t("at most `N`", "最多 `N` 笔"))
+	c.Flags().StringVar(&f.After, "after", "", p.t("what follows the `PLACE` where another list ended", "从上一页结束的`位置`之后继续"))
+	return c
+}
+
+func (p *program) transactionTable(page control.Page) {
+	if len(page.Transactions) == 0 {
+		fmt.Fprintln(p.err, p.t("there is none", "没有符合条件的交易"))
+		return
+	}
+	rows := [][]string{{
+		p.t("TRANSACTION", "交易"), p.t("STATE", "状态"), p.t("KIND", "类型"), p.t("AMOUNT", "金额"), p.t("TERMINAL", "终端"), p.t("ORDER", "订单"),
+		p.t("ACCEPTED", "受理时间"),
+	}}
+	for _, t := range page.Transactions {
+		rows = append(rows, []string{
+			t.ID.String(), p.state(t.State), p.kind(t.Kind), money(t.Amount, t.Currency), t.Terminal, orDash(t.Order), when(t.CreatedAt),
+		})
+	}
+	p.sheet(rows)
+	if page.Next != "" {
+		fmt.Fprintf(p.err, p.t("more follow: --after %s\n", "还有更多：--after %s\n"), page.Next)
+	}
+}
+
+func (p *program) showQueue() *cobra.Command {
+	return p.jsonFlag(&cobra.Command{
+		Use: "show ID", Short: p.t("show a transaction and its history", "查看一笔交易及其经过"), Args: p.oneArg("ID"),
+		Example: "  tideover queue show 8m3k0q6tq2v9c4x1n5r7w8y0zc",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := tideover.ParseID(args[0])
+			if err != nil {
+				return &failure{
+					what: tideover.Textf("%q is not a transaction id", "%q 不是交易编号", args[0]),
+					hint: tideover.Textf("an id has 26 characters of 0-9 and a-z without i, l, o, u; tideover queue list shows them",
+						"交易编号为 26 个字符：0-9 和 a-z（不含 i、l、o、u）；可用 tideover queue list 查看"),
+				}
+			}
+			client, err := p.client()
+			if err != nil {
+				return err
+			}
+			d, err := client.Show(cmd.Context(), id)
+			if err != nil {
+				return err
+			}
+			return p.print(d, func() { p.transactionSheet(d) })
+		},
+	})
+}
+
+// transactionSheet shows one transaction: what it is, where it stands, and what became of it step by step.
+func (p *program) transactionSheet(d control.Detail) {
+	t := d.Transaction
+	rows := [][]string{
+		{p.t("transaction", "交易"), t.ID.String()},
+		{p.t("state", "状态"), p.state(t.State)},
+		{p.t("kind", "类型"), p.kind(t.Kind)},
+		{p.t("amount", "金额"), money(t.Amount, t.Currency)},
+		{p.t("terminal", "终端"), t.Terminal},
+		{p.t("key", "幂等键"), t.Key},
+	}
+	optional := func(name, value string) {
+		if value != "" {
+			rows = append(rows, []string{name, value})
+		}
+	}
+	optional(p.t("method", "方式"), t.Method)
+	optional(p.t("order", "订单"), t.Order)
+	optional(p.t("operator", "操作员"), t.Operator)
+	if !t.Original.IsZero() {
+		optional(p.t("undoes", "原交易"), t.Original.String())
+	}
+	if t.WaitingFor == "customer" {
+		optional(p.t("waits for", "等待"), p.t("the customer", "顾客输入"))
+	} else {
+		optional(p.t("waits for", "等待"), t.WaitingFor)
+	}
+	if o := t.Outcome; o != nil {
+		optional(p.t("outcome", "结果"), strings.TrimSpace(o.Code+" "+o.Message))
+		optional(p.t("reference", "平台单号"), o.Reference)
+		optional(p.t("recorded", "记录时间"), when(o.At))
+	}
+	if t.Corrected {
+		optional(p.t("corrected", "已更正"), p.t("this end replaces another that was told", "此结果取代了先前告知的结果"))
+	}
+	rows = append(rows,
+		[]string{p.t("accepted", "受理时间"), when(t.CreatedAt)},
+		[]string{p.t("changed", "更新时间"), when(t.UpdatedAt)},
+		[]string{p.t("attempts", "发送次数"), strings.TrimSpace(strconv.Itoa(t.Attempts) + " " + t.Uplink)},
+		[]string{p.t("delivered", "已送达终端"), p.yes(t.Delivered)},
+		[]string{p.t("acknowledged", "终端已确认"), p.yes(t.Acknowledged)},
+	)
+	p.sheet(rows)
+	if len(d.History) == 0 {
+		return
+	}
+	p.line("")
+	steps := [][]string{{p.t("EVENT", "序号"), p.t("TIME", "时间"), p.t("WHAT", "事件"), p.t("STATE", "状态"), p.t("BY", "来自"), ""}}
+	for _, e := range d.History {
+		steps = append(steps, []string{strconv.FormatUint(e.Seq, 10), when(e.At), p.event(e.Event), p.state(e.State), orDash(e.By), e.Detail})
+	}
+	p.sheet(steps)
+}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"tideover"
+	"tideover/control"
+)
+
+// shop is a daemon's backend with a day of sales behind it.
+type shop struct{ well bool }
+
+var (
+	noon   = tideover.MillisOf(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+	saleID = tideover.MakeID("shop-0001", "uid", "A-1001")
+)
+
+func (s shop) Status() control.Status {
+	st := control.Status{
+		Version: "0.1.0", Store: "shop-0001", PID: 4711, StartedAt: noon.Add(-50 * time.Hour), Now: noon,
+		Hub: control.Hub{
+			Connected: s.well, Address: "192.0.2.1:8443", Uplink: "eth1", Since: noon.Add(-192 * time.Second), LedgerTime: noon,
+			CaughtUp: true,
+		},
+		Queue: control.Queue{
+			Pending: 3, OldestAt: noon.Add(-90 * time.Second), ByState: map[string]int{"in_doubt": 1, "queued": 2, "approved": 4},
+			OpenAmounts: map[string]int64{"CNY": 123456, "JPY": 500}, Unacknowledged: 4,
+		},
+		Uplinks: []control.Uplink{{
+			Name: "fibre", Interface: "eth1", Connected: s.well, Address: "192.0.2.1:8443", RTTMillis: 30.06, Since: noon.Add(-192 * time.Second),
+		}},
+		Terminals: control.Terminals{Paired: 3, Revoked: 1},
+		Endpoint:  control.Endpoint{Listen: "0.0.0.0:8400", Access: "paired", TLS: "off", Accepting: true},
+		Storage: control.Storage{
+			Path: "/var/lib/tideover/queue.db", FileBytes: 12_345_678, FreeBytes: 1_234_567_890, Commits: 321, Syncs: 642, Seq: 9876,
+		},
+		Certificate: control.Certificate{NotAfter: noon.Add(20 * 365 * 24 * time.Hour)},
+	}
+	if s.well {
+		st.Queue = control.Queue{}
+	} else {
+		st.Hub.Error, st.Uplinks[0].Error = "no answer", "no answer"
+	}
+	st.Verdict = control.Judge(st, 72*time.Hour)
+	return st
+}
+
+func sale(state tideover.State, terminal string) tideover.Transaction {
+	return tideover.Transaction{
+		ID: saleID, Terminal: terminal, Key: "A-1001", Kind: tideover.KindSale, Amount: 1299, Currency: "CNY", Method: "qr", Order: "A-1001",
+		Operator: "林", State: state, Attempts: 1, Uplink: "eth1", CreatedAt: noon, UpdatedAt: noon.Add(time.Second), Seq: 42,
+	}
+}
+
+func (s shop) List(_ context.Context, f control.Filter) (control.Page, error) {
+	if f.State == tideover.StateHeld {
+		return control.Page{}, nil
+	}
+	refund := sale(tideover.StateInDoubt, "前台二号机")
+	refund.Kind, refund.Amount, refund.Order = tideover.KindRefund, 5, ""
+	hostile := sale(tideover.StateApproved, "till\x1b[2J")
+	return control.Page{Transactions: []tideover.Transaction{sale(tideover.StateApproved, "till-1"), refund, hostile}, Next: "42"}, nil
+}
+
+func (s shop) Show(_ context.Context, id tideover.ID) (control.Detail, error) {
+	if id != saleID {
+		return control.Detail{}, control.NotFound("unknown_transaction",
+			tideover.Textf("no transaction %s is in the journal", "日志中没有交易 %s", id), tideover.Textf("see: tideover queue list", "请查看：tideover queue list"))
+	}
+	t := sale(tideover.StateApproved, "till-1")
+	t.Outcome = &tideover.Outcome{Result: tideover.StateApproved, Code: "00", Message: "approved", Reference: "P-77", At: noon.Add(time.Second)}
+	t.Delivered, t.Corrected = true, true
+	return control.Detail{Transaction: t, History: []control.Event{
+		{Seq: 40, At: noon, Event: "accepted", State: tideover.StateQueued},
+		{Seq: 42, At: noon.Add(time.Second), Event: "told approved", State: tideover.StateApproved, By: "hub", Detail: "position 7"},
+	}}, nil
+}
+
+func (s shop) Terminals(context.Context) (control.TerminalList, error) {
+	if s.well {
+		return control.TerminalList{Terminals: []control.Terminal{}}, nil
+	}
+	return control.TerminalList{Terminals: []control.Terminal{
+		{Terminal: tideover.Terminal{UID: "u1", Name: "till-1", PairedAt: noon}, Open: 2},
+		{Terminal: tideover.Terminal{UID: "u2", Name: "前台二号机", PairedAt: noon, Revoked: true}},
+	}}, nil
+}
+
+func (s shop) Pair(_ context.Context, r control.PairRequest, _ control.Peer) (control.Pairing, error) {
+	if r.Name == "till-1" && !r.Replace {
+		return control.Pairing{}, control.Refused("name_in_use", tideover.Textf("taken", "已占用"), tideover.Textf("another", "换一个"))
+	}
+	return control.Pairing{Code: "012345", Name: r.Name, ExpiresAt: noon, Endpoint: "0.0.0.0:8400"}, nil
+}
+
+func (s shop) Revoke(_ context.Context, name string, _ control.Peer) error {
+	if name != "till-1" {
+		return control.NotFound("unknown_terminal", tideover.Textf("no till %q", "没有终端 %q", name), tideover.Text{})
+	}
+	return nil
+}
+
+// open serves a shop on a real socket, which the program is pointed at through its environment.
+func (s shop) open(t *testing.T) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "control.sock")
+	server := control.New(control.Config{Socket: path}, s, slog.New(slog.DiscardHandler))
+	if err := server.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- server.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Setenv("TIDEOVER_ADMIN_SOCKET", path)
+}
+
+// Every screen in both languages: columns stay in line beside Chinese, and nothing from a till moves the cursor.
+func TestScreens_AreWhatTheyWere(t *testing.T) {
+	for _, well := range []bool{true, false} {
+		shop{well}.open(t)
+		for _, lang := range []string{"en", "zh"} {
+			var all strings.Builder
+			for _, args := range []string{
+				"status", "terminal list", "terminal pair --name till-9", "terminal pair --replace till-1", "terminal pair --name till-1",
+				"terminal revoke till-1", "terminal revoke till-7", "queue list", "queue list --state held", "queue show " + saleID.String(),
+				"queue show " + tideover.MakeID("x", "y", "z").String(), "enroll tov1.x",
+			} {
+				status, out, words := call(t, append(strings.Fields(args), "--lang", lang)...)
+				fmt.Fprintf(&all, "$ tideover %s\n%s", args, out)
+				for line := range strings.Lines(words) {
+					all.WriteString("2> " + line)
+				}
+				fmt.Fprintf(&all, "[%d]\n\n", status)
+			}
+			if strings.ContainsRune(all.String(), '\x1b') {
+				t.Error("an escape sequence reaches the technician's screen")
+			}
+			golden(t, fmt.Sprintf("screens.%s.%v.txt", lang, map[bool]string{true: "well", false: "degraded"}[well]), all.String())
+		}
+	}
+}
+
+// --json prints the very type that the API serves.
+func TestJSON_IsTheAPIsOwnType(t *testing.T) {
+	s := shop{}
+	s.open(t)
+	_, out, _ := call(t, "status", "--json")
+	var st control.Status
+	if err := json.Unmarshal([]byte(out), &st); err != nil || !reflect.DeepEqual(st, s.Status()) {
+		t.Errorf("%v, have %s", err, out)
+	}
+	status, out, _ := call(t, "queue", "list", "--json")
+	var page control.Page
+	if err := json.Unmarshal([]byte(out), &page); err != nil || len(page.Transactions) != 3 || page.Next != "42" || status != exitWell {
+		t.Errorf("%v, have %s", err, out)
+	}
+	_, out, _ = call(t, "queue", "list", "--state", "held", "--json")
+	if want := "{\n  \"transactions\": [],\n  \"next\": \"\"\n}\n"; out != want {
+		t.Errorf("an empty list is %s", out)
+	}
+	_, out, _ = call(t, "queue", "show", saleID.String(), "--json")
+	var d control.Detail
+	if err := json.Unmarshal([]byte(out), &d); err != nil || d.Transaction.ID != saleID || len(d.History) != 2 {
+		t.Errorf("%v, have %s", err, out)
+	}
+	_, out, _ = call(t, "terminal", "list", "--json")
+	var l control.TerminalList
+	if err := json.Unmarshal([]byte(out), &l); err != nil || len(l.Terminals) != 2 || l.Terminals[0].Open != 2 {
+		t.Errorf("%v, have %s", err, out)
+	}
+	_, out, _ = call(t, "terminal", "pair", "--json")
+	var p control.Pairing
+	if err := json.Unmarshal([]byte(out), &p); err != nil || p.Code != "012345" {
+		t.Errorf("%v, have %s", err, out)
+	}
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"tideover"
+	"tideover/internal/columns"
+)
+
+// sheet prints rows with their columns aligned.
+func (p *program) sheet(rows [][]string) {
+	if err := columns.Write(p.out, rows); err != nil && p.wrote == nil {
+		p.wrote = err
+	}
+}
+
+// line prints one line of a result.
+func (p *program) line(text string) { p.sheet([][]string{{text}}) }
+
+// when shows an instant to people, in the local time zone.
+func when(m tideover.Millis) string {
+	if m == 0 {
+		return "-"
+	}
+	return m.Time().Local().Format("2006-01-02 15:04:05")
+}
+
+// ago is the time from then to now as people say it: 45s, 3m12s, 2h05m, 3d04h. What lies ahead is 0s: a clock was set.
+func ago(then, now tideover.Millis) string {
+	d := max(0, time.Duration(now-then)*time.Millisecond)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	default:
+		return fmt.Sprintf("%dd%02dh", int(d.Hours())/24, int(d.Hours())%24)
+	}
+}
+
+// size shows bytes in a unit that people read.
+func size(bytes int64) string {
+	for _, u := range []struct {
+		name  string
+		bytes int64
+	}{{"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}} {
+		if bytes >= u.bytes {
+			return strconv.FormatFloat(float64(bytes)/float64(u.bytes), 'f', 1, 64) + " " + u.name
+		}
+	}
+	return strconv.FormatInt(bytes, 10) + " B"
+}
+
+// decimals are the currencies whose minor unit is not a hundredth (ISO 4217, list one).
+var decimals = map[string]int{
+	"BIF": 0, "CLP": 0, "DJF": 0, "GNF": 0, "ISK": 0, "JPY": 0, "KMF": 0, "KRW": 0, "PYG": 0, "RWF": 0, "UGX": 0, "UYI": 0, "VND": 0,
+	"VUV": 0, "XAF": 0, "XOF": 0, "XPF": 0, "BHD": 3, "IQD": 3, "JOD": 3, "KWD": 3, "LYD": 3, "OMR": 3, "TND": 3, "CLF": 4, "UYW": 4,
+}
+
+// money shows minor units as people write the amount: 12.99 CNY, 500 JPY.
+func money(minor int64, currency string) string {
+	if currency == "" && minor == 0 {
+		return "-" // a reversal that left it out
+	}
+	places, ok := decimals[currency]
+	if !ok {
+		places = 2
+	}
+	digits := strconv.FormatInt(minor, 10)
+	if places > 0 {
+		digits = strings.Repeat("0", max(0, places+1-len(digits))) + digits
+		digits = digits[:len(digits)-places] + "." + digits[len(digits)-places:]
+	}
+	return strings.TrimSpace(digits + " " + currency)
+}
+
+// stateNames are the states in Chinese; English shows those of the API.
+var stateNames = map[tideover.State]string{
+	tideover.StateQueued: "已存待发", tideover.StateHeld: "已暂停", tideover.StateSent: "已发送", tideover.StatePending: "处理中",
+	tideover.StateInDoubt: "结果待查", tideover.StateReversing: "撤销中", tideover.StateApproved: "已成功", tideover.StateDeclined: "已拒绝",
+	tideover.StateExpired: "已过期", tideover.StateCancelled: "已取消", tideover.StateReversed: "已撤销", tideover.StateManual: "待人工处理",
+}
+
+// state shows a state in the caller's language.
+func (p *program) state(s tideover.State) string { return p.t(s.String(), stateNames[s]) }
+
+// eventNames are the steps of a transaction in Chinese; English shows those of the journal.
+var eventNames = map[string]string{
+	"accepted": "受理", "sent": "发送", "reopened": "重启后待查", "doubt": "结果待查", "held": "暂停", "released": "恢复", "expired": "过期",
+	"cancelled": "取消", "cancel asked": "请求取消", "told pending": "平台处理中", "told reversing": "hub 撤销中", "told manual": "转人工",
+	"told approved": "平台成功", "told declined": "平台拒绝", "told expired": "hub 判定过期", "told cancelled": "hub 判定取消",
+	"told reversed": "hub 已撤销", "settled approved": "人工判定成功", "settled declined": "人工判定拒绝", "settled reversed": "人工判定撤销",
+	"delivered": "送达终端", "acknowledged": "终端确认",
+}
+
+// event shows a step in the caller's language; one that is not known here keeps its name.
+func (p *program) event(name string) string {
+	if zh, ok := eventNames[name]; ok {
+		return p.t(name, zh)
+	}
+	return name
+}
+
+// kind shows a kind in the caller's language.
+func (p *program) kind(k tideover.Kind) string {
+	zh := map[tideover.Kind]string{
+		tideover.KindSale: "收款", tideover.KindRefund: "退款", tideover.KindReversal: "撤销", tideover.KindAdvice: "通知",
+	}[k]
+	return p.t(k.String(), zh)
+}
+
+func (p *program) yes(b bool) string {
+	if b {
+		return p.t("yes", "是")
+	}
+	return p.t("no", "否")
+}
+
+// orDash stands in for what is empty.
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// stateList names every state, for help texts.
+func (p *program) stateList() string {
+	var all []string
+	for _, s := range tideover.States() {
+		all = append(all, p.t(s.String(), s.String()+" "+stateNames[s]))
+	}
+	return strings.Join(all, p.t(", ", "、"))
+}
+
+// sortedKeys returns a map's keys in order.
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
