@@ -24,6 +24,7 @@ const (
 // none leads back. Edge and hub share only the root, wire, and the small rooms under internal.
 var doors = []struct{ from, to, why string }{
 	{"internal/conf", root, "complains in both languages"},
+	{"internal/conf", "internal/columns", "aligns what config show prints"},
 	{"wire", root, "frames carry requests and outcomes"},
 	{"rules", root, "limits and meanings of requests"},
 	{"queue", root, "stores transactions, and asks the one table of transitions"},
