@@ -70,9 +70,10 @@ type Terminal struct {
 // journal speak of. It never holds the payload or the instrument.
 type Transaction struct {
 	ID           ID
-	Terminal     string // the terminal's name
-	TerminalUID  string // not shown
-	Key          string // the idempotency key
+	Terminal     string   // the terminal's name
+	TerminalUID  string   // not shown
+	Key          string   // the idempotency key
+	Hash         [32]byte // the request hash; not shown
 	Kind         Kind
 	Amount       int64 // minor units
 	Currency     string

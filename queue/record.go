@@ -102,6 +102,7 @@ func (r *record) fill(seq uint64, e *event) {
 	if q.Kind == tideover.KindSale {
 		r.ExpiresAt = a.CreatedAt.Add(q.ExpiresIn)
 	}
+	r.Hash = a.Hash
 	r.hash, r.instrumentHash, r.expiresIn, r.ledgerExpires = a.Hash, a.InstrumentHash, q.ExpiresIn, a.LedgerExpires
 	r.boot, r.bootAt, r.adopted, r.body = a.Boot, a.BootAt, a.Adopted, seq
 }

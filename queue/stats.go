@@ -51,3 +51,23 @@ func (q *Queue) Stats() Stats {
 	}
 	return s
 }
+
+// Pending returns how many transactions are accepted and not final.
+func (q *Queue) Pending() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.counted.open
+}
+
+// PendingByTerminal returns how many transactions of each terminal, by its uid, are accepted and not final.
+func (q *Queue) PendingByTerminal() map[string]int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	pending := make(map[string]int)
+	for _, r := range q.live {
+		if r.counts() {
+			pending[r.TerminalUID]++
+		}
+	}
+	return pending
+}

@@ -51,6 +51,7 @@ var kinds = map[tideover.Code]kind{
 	tideover.CodeSuspectedDuplicate:    {http.StatusConflict, tideover.Text{En: "This looks like a second press", Zh: "疑似重复交易"}, false},
 	tideover.CodeAlreadyAcknowledged:   {http.StatusConflict, tideover.Text{En: "Already acknowledged", Zh: "交易已确认收妥"}, false},
 	tideover.CodeOutcomeChanged:        {http.StatusConflict, tideover.Text{En: "The outcome has changed", Zh: "结果已变更"}, false},
+	tideover.CodeCannotCancel:          {http.StatusConflict, tideover.Text{En: "Cannot be cancelled now", Zh: "目前无法取消"}, true},
 	tideover.CodeNameInUse:             {http.StatusConflict, tideover.Text{En: "The name is in use", Zh: "名称已被占用"}, false},
 	tideover.CodeKeyReused:             {http.StatusUnprocessableEntity, tideover.Text{En: "The key belongs to another request", Zh: "幂等键已用于另一请求"}, false},
 	tideover.CodeAmountAboveLimit:      {http.StatusUnprocessableEntity, tideover.Text{En: "The amount is above the limit", Zh: "金额超过上限"}, false},

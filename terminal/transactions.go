@@ -136,6 +136,8 @@ func (x *exchange) await(t tideover.Transaction, wait time.Duration) (tideover.T
 	for !t.Final() {
 		next, err := x.s.desk.Wait(ctx, x.by, t.ID, t.Seq)
 		switch {
+		case err == nil && next.Hash != t.Hash:
+			return t, otherRequest(next)
 		case err == nil:
 			next.Replayed = t.Replayed // of this answer, not of the record
 			t = next
@@ -146,6 +148,13 @@ func (x *exchange) await(t tideover.Transaction, wait time.Duration) (tideover.T
 		}
 	}
 	return t, nil
+}
+
+// otherRequest tells a till whose key the hub knows with another request: this edge had lost its record, and has taken the hub's over.
+func otherRequest(t tideover.Transaction) error {
+	return tideover.Refuse(tideover.CodeKeyReused,
+		"this key was used before for another request (transaction %s, %s %d %s); a new request needs a new key",
+		"该键此前已用于另一笔请求（交易 %s，%s %d %s）；新的请求请使用新的键", t.ID, t.Kind, t.Amount, t.Currency)
 }
 
 // get answers with one transaction: GET /v1/transactions/ID?wait=N.

@@ -69,7 +69,7 @@ func (p *program) enroll(ctx context.Context, token string) error {
 	if err := c.Complete(id.Store, id.Addresses); err != nil {
 		return err
 	}
-	if err := daemon.CreateQueue(ctx, c, newLog(p.err)); err != nil {
+	if err := daemon.CreateQueue(c); err != nil {
 		return err
 	}
 	e := enrolled{Store: id.Store, Addresses: c.Hub.Addresses, Terminals: len(id.Terminals), StateDir: c.StateDir}

@@ -1,0 +1,231 @@
+package daemon
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tideover"
+	"tideover/control"
+	"tideover/install"
+	"tideover/internal/boottime"
+	"tideover/netmon"
+	"tideover/queue"
+	"tideover/terminal"
+	"tideover/uplink"
+)
+
+// How long the rooms have to end, in the order in which they do; together less than the 10 s that a service manager is told.
+const (
+	drainTills = 3 * time.Second // answers that are being waited for are given as they stand
+	drainHub   = 2 * time.Second // what is on its way comes home, acknowledgements leave
+)
+
+// QueuePath is where the journal lies in a state directory.
+func QueuePath(stateDir string) string { return filepath.Join(stateDir, "queue.db") }
+
+// CreateQueue makes the journal of a freshly enrolled machine. One that is there already is left as it is.
+func CreateQueue(c Config) error {
+	id, err := install.Load(c.StateDir)
+	if err != nil {
+		return err
+	}
+	path := QueuePath(c.StateDir)
+	if _, err := os.Lstat(path); err == nil {
+		return nil
+	}
+	return queue.Create(path, id.QueueKey, queue.Ident{Store: id.Store})
+}
+
+// Router is a running edge.
+type Router struct {
+	config  Config
+	log     *slog.Logger
+	started time.Time
+	id      install.Identity
+
+	queue    *queue.Queue
+	uplink   *uplink.Uplink
+	netmon   *netmon.Monitor
+	forward  *forwarder
+	session  *session
+	tills    *tills
+	endpoint *terminal.Server
+	control  *control.Server
+	closing  atomic.Bool
+}
+
+// Run runs the edge until ctx ends, then drains it, and returns nil. An error means that it could not start, or had to stop: after a
+// failed commit nothing was answered, and the process must end.
+func Run(ctx context.Context, c Config, log *slog.Logger) error {
+	r, err := open(c, log)
+	if err != nil {
+		return err
+	}
+	if err := r.listen(); err != nil {
+		r.queue.Close()
+		return err
+	}
+	return r.run(ctx)
+}
+
+// open reads what the machine is, opens its journal, and builds the rooms around it. Nothing runs yet.
+func open(c Config, log *slog.Logger) (*Router, error) {
+	id, err := install.Load(c.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Complete(id.Store, id.Addresses); err != nil {
+		return nil, err
+	}
+	r := &Router{config: c, log: log, started: time.Now(), id: id, netmon: netmon.New(log)}
+	r.queue, err = queue.Open(queue.Options{
+		Path: QueuePath(c.StateDir), Key: id.QueueKey, Store: id.Store, Log: log,
+		Durable: func(have []queue.Position) { r.session.durable(have) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	clock := newLedgerClock()
+	boot := boottime.ID()
+	r.forward = &forwarder{queue: r.queue, clock: clock, boot: boot, log: log}
+	r.session = &session{forwarder: r.forward, ledger: id.Ledger}
+	rand.Read(r.session.incarnation[:])
+	link := link(c)
+	link.TLS = id.TLS(func() time.Time { return judgeTime(clock, r.queue, id.EnrolledAt) })
+	link.Links = r.netmon.Changes()
+	link.Pending = func() bool { return r.queue.Pending() > 0 }
+	r.uplink = uplink.New(link, r.session, log)
+	r.forward.uplink = r.uplink
+	r.tills = &tills{queue: r.queue, log: log, changed: r.uplink.TerminalsChanged}
+	r.tills.load()
+	d := &desk{
+		store: id.Store, secret: id.StoreSecret[:], boot: boot, limits: c.Limits, queue: r.queue, clock: clock, tills: r.tills,
+		health: r.health, closing: r.closing.Load, caught: r.forward.caught.Load, log: log,
+	}
+	if r.endpoint, err = terminal.New(c.Endpoint, d, log); err != nil {
+		r.queue.Close()
+		return nil, err
+	}
+	r.control = control.New(c.Admin, r, log)
+	return r, nil
+}
+
+// link is the one uplink of this version: the first that is configured, or an unbound socket.
+func link(c Config) uplink.Config {
+	out := uplink.Config{Name: "lo", Addresses: c.Hub.Addresses}
+	if len(c.Uplinks) > 0 {
+		out.Name, out.Interface = c.Uplinks[0].Name, c.Uplinks[0].Interface
+		if len(c.Uplinks[0].Hub) > 0 {
+			out.Addresses = c.Uplinks[0].Hub
+		}
+	}
+	return out
+}
+
+// judgeTime is the time by which certificates are judged: the ledger's as far as it is known, since the wall clock may be wrong.
+func judgeTime(clock *ledgerClock, q *queue.Queue, enrolled tideover.Millis) time.Time {
+	if now, known := clock.Now(); known {
+		return now.Time()
+	}
+	return max(q.LedgerTime(), enrolled).Time()
+}
+
+// listen takes the endpoint's port and the technician's socket, before anything runs.
+func (r *Router) listen() error {
+	if err := r.control.Listen(); err != nil {
+		return err
+	}
+	if err := r.endpoint.Listen(); err != nil {
+		r.control.Close()
+		return err
+	}
+	return nil
+}
+
+// rememberTills takes the terminals over that the hub remembers of this store, on a router whose journal knows none: before any till
+// is served.
+func (r *Router) rememberTills(ctx context.Context) error {
+	if len(r.id.Terminals) == 0 || len(r.queue.Terminals()) > 0 {
+		return nil
+	}
+	if err := r.queue.SetTerminals(ctx, r.id.Terminals); err != nil {
+		return err
+	}
+	r.tills.load()
+	return nil
+}
+
+// run runs the rooms in one group, and ends them in the order of a transaction's way: tills first, the journal last.
+func (r *Router) run(ctx context.Context) error {
+	group, failed := errgroup.WithContext(context.WithoutCancel(ctx))
+	stage := func(run func(context.Context) error) (stop context.CancelFunc, ended <-chan struct{}) {
+		staged, stop := context.WithCancel(failed)
+		done := make(chan struct{})
+		group.Go(func() error {
+			defer close(done)
+			return run(staged)
+		})
+		return stop, done
+	}
+	r.session.ctx = failed
+	stopQueue, queueEnded := stage(r.queue.Run)
+	stopNet, netEnded := stage(r.netmon.Run)
+	if err := r.rememberTills(failed); err != nil {
+		stopQueue()
+		<-queueEnded
+		return err
+	}
+	stopUplink, uplinkEnded := stage(r.uplink.Run)
+	stopForward, forwardEnded := stage(r.forward.Run)
+	stopBury, buryEnded := stage(r.session.bury)
+	stopControl, controlEnded := stage(r.control.Run)
+	stopTills, tillsEnded := stage(r.endpoint.Run)
+	r.log.Info("running", "version", tideover.Version, "store", r.id.Store, "listen", r.endpoint.Addr().String(),
+		"pending", r.queue.Pending())
+
+	select {
+	case <-ctx.Done():
+	case <-failed.Done():
+	}
+	r.closing.Store(true)
+	end := func(stop context.CancelFunc, ended <-chan struct{}, patience time.Duration) {
+		if patience > 0 && failed.Err() == nil {
+			select {
+			case <-ended:
+			case <-failed.Done():
+			case <-time.After(patience):
+			}
+		}
+		stop()
+		<-ended
+	}
+	end(stopTills, tillsEnded, 0)
+	end(stopControl, controlEnded, 0)
+	end(stopBury, buryEnded, 0)
+	end(stopForward, forwardEnded, 0)
+	if failed.Err() == nil {
+		flush, cancel := context.WithTimeout(failed, drainHub)
+		_ = r.queue.Flush(flush) // what is not on disk yet stays in the hub's outbox
+		cancel()
+	}
+	end(stopUplink, uplinkEnded, 0)
+	end(stopNet, netEnded, 0)
+	end(stopQueue, queueEnded, 0)
+	err := group.Wait()
+	if closed := r.queue.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return fmt.Errorf("stopped: %w", err)
+	}
+	r.log.Info("stopped")
+	return nil
+}

@@ -1,0 +1,199 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"tideover"
+	"tideover/internal/boottime"
+	"tideover/queue"
+	"tideover/rules"
+	"tideover/terminal"
+)
+
+// desk answers the endpoint out of the queue.
+type desk struct {
+	store   string
+	secret  []byte // keys the request and instrument hashes
+	boot    [16]byte
+	limits  rules.Limits
+	queue   *queue.Queue
+	clock   *ledgerClock
+	tills   *tills
+	health  func() terminal.Health
+	closing func() bool
+	caught  func() bool // see moment
+	log     *slog.Logger
+}
+
+// Accept implements terminal.Desk. The rules are asked inside the accepting commit, so that two requests at once see each other;
+// a known key is answered before any of them.
+func (d *desk) Accept(
+	ctx context.Context, by terminal.Caller, key string, _ terminal.Override, req tideover.Request,
+) (tideover.Transaction, error) {
+	if d.closing() {
+		return tideover.Transaction{}, shuttingDown()
+	}
+	if err := rules.Malformed(req); err != nil {
+		return tideover.Transaction{}, err
+	}
+	t, err := d.queue.Accept(ctx, d.draft(by, key, req), func(v queue.View) error {
+		return d.limits.Judge(req, v)
+	})
+	if err == nil && !t.Replayed {
+		d.log.Info("accepted", "txn", t.ID, "terminal", t.Terminal, "kind", t.Kind.String())
+	}
+	return t, told(err)
+}
+
+// draft is the record that a request becomes.
+func (d *desk) draft(by terminal.Caller, key string, req tideover.Request) queue.Draft {
+	draft := queue.Draft{
+		ID: tideover.MakeID(d.store, by.UID, key), TerminalUID: by.UID, Terminal: by.Name, Key: key, Request: req,
+		Hash: req.Hash(d.secret), InstrumentHash: tideover.InstrumentHash(d.secret, req.Instrument),
+		CreatedAt: tideover.MillisOf(time.Now()), Boot: d.boot, BootAt: boottime.Now(),
+	}
+	if now, known := d.clock.Now(); known && req.Kind == tideover.KindSale {
+		draft.LedgerExpires = now.Add(req.ExpiresIn)
+	}
+	return draft
+}
+
+// told turns what the queue returns into what the endpoint may hear: after a failed commit nothing is answered.
+func told(err error) error {
+	if errors.Is(err, queue.ErrStopped) {
+		return terminal.ErrAbort
+	}
+	return err
+}
+
+func shuttingDown() error {
+	r := tideover.Refuse(tideover.CodeShuttingDown,
+		"Tideover is stopping on this router. Send the same key again in a moment; nothing was stored.",
+		"路由器上的 Tideover 正在停止。请稍后用同一个键重试；本次请求没有保存。")
+	r.RetryAfter = 2 * time.Second
+	return r
+}
+
+func unknownTransaction() error {
+	return tideover.Refuse(tideover.CodeUnknownTransaction,
+		"This till has no such transaction. Check the id, or send the request again with its own key.",
+		"本终端没有这笔交易。请核对编号，或用原来的键重新发送请求。")
+}
+
+// own returns a transaction if it is the caller's.
+func (d *desk) own(by terminal.Caller, id tideover.ID) (tideover.Transaction, error) {
+	t, err := d.queue.Get(id)
+	if errors.Is(err, queue.ErrUnknown) || (err == nil && t.TerminalUID != by.UID) {
+		return tideover.Transaction{}, unknownTransaction()
+	}
+	return t, told(err)
+}
+
+// Get implements terminal.Desk.
+func (d *desk) Get(_ context.Context, by terminal.Caller, id tideover.ID) (tideover.Transaction, error) {
+	return d.own(by, id)
+}
+
+// Wait implements terminal.Desk.
+func (d *desk) Wait(ctx context.Context, by terminal.Caller, id tideover.ID, seq uint64) (tideover.Transaction, error) {
+	t, err := d.own(by, id)
+	if err != nil || t.Seq > seq {
+		return t, err
+	}
+	select {
+	case <-d.queue.Changed(id, seq):
+		return d.own(by, id)
+	case <-ctx.Done():
+		return t, ctx.Err()
+	}
+}
+
+// List implements terminal.Desk.
+func (d *desk) List(_ context.Context, by terminal.Caller, f terminal.Filter) ([]tideover.Transaction, string, error) {
+	if f.Key != "" {
+		t, err := d.own(by, tideover.MakeID(d.store, by.UID, f.Key))
+		if _, unknown := errors.AsType[*tideover.Refusal](err); unknown {
+			return nil, "", nil
+		}
+		return []tideover.Transaction{t}, "", err
+	}
+	page, next, err := d.queue.List(queue.Filter{
+		Terminal: by.UID, Order: f.Order, Unacknowledged: f.Unacknowledged, After: f.After, Limit: f.Limit,
+	})
+	return page, next, told(err)
+}
+
+// Acknowledge implements terminal.Desk.
+func (d *desk) Acknowledge(ctx context.Context, by terminal.Caller, id tideover.ID, seq uint64) (tideover.Transaction, error) {
+	if _, err := d.own(by, id); err != nil {
+		return tideover.Transaction{}, err
+	}
+	t, err := d.queue.Acknowledge(ctx, id, seq)
+	return t, told(err)
+}
+
+// Delivered implements terminal.Desk.
+func (d *desk) Delivered(id tideover.ID, seq uint64) { d.queue.Delivered(id, seq) }
+
+// Health implements terminal.Desk.
+func (d *desk) Health() terminal.Health { return d.health() }
+
+// Authenticate implements terminal.Desk.
+func (d *desk) Authenticate(token string) (terminal.Caller, bool) { return d.tills.roster.Match(token) }
+
+// Pair implements terminal.Desk.
+func (d *desk) Pair(ctx context.Context, r terminal.PairRequest) (tideover.Terminal, string, error) {
+	t, token, err := d.tills.pair(ctx, r)
+	return t, token, told(err)
+}
+
+// Cancel implements terminal.Desk: what certainly has not left is ended here and now. For the rest the hub has to decide, which this
+// version does not ask it for.
+func (d *desk) Cancel(ctx context.Context, by terminal.Caller, id tideover.ID) (tideover.Transaction, error) {
+	t, err := d.own(by, id)
+	if err != nil {
+		return t, err
+	}
+	return d.cancel(ctx, by, t)
+}
+
+// CancelKey implements terminal.Desk.
+func (d *desk) CancelKey(ctx context.Context, by terminal.Caller, key string) (tideover.Transaction, error) {
+	return d.Cancel(ctx, by, tideover.MakeID(d.store, by.UID, key))
+}
+
+func (d *desk) cancel(ctx context.Context, by terminal.Caller, t tideover.Transaction) (tideover.Transaction, error) {
+	switch {
+	case t.State == tideover.StateCancelled, t.State == tideover.StateReversed, t.State == tideover.StateExpired, t.State == tideover.StateDeclined:
+		return t, nil // the customer is not charged, and will not be
+	case t.Acknowledged:
+		return t, tideover.Refuse(tideover.CodeAlreadyAcknowledged,
+			"this till has already shown that the transaction was approved; send a reversal of it instead",
+			"本终端已显示该交易成功；请改为发送冲正（reversal）")
+	}
+	now, known := d.clock.Now()
+	if !d.caught() || !known {
+		return t, cannotCancel()
+	}
+	err := d.queue.EndHere(ctx, t.ID, tideover.CauseCancelled, tideover.Outcome{
+		Result: tideover.StateCancelled, Message: "cancelled before it was sent", At: now,
+	})
+	if errors.Is(err, queue.ErrMaySent) {
+		return t, cannotCancel()
+	}
+	if err != nil {
+		return t, told(err)
+	}
+	return d.own(by, t.ID)
+}
+
+func cannotCancel() error {
+	r := tideover.Refuse(tideover.CodeCannotCancel,
+		"the transaction may have left the shop, and this version of Tideover cannot call it back; wait for its end, then send a reversal",
+		"该交易可能已发出，本版本无法撤回；请等待结果，然后发送冲正（reversal）")
+	r.RetryAfter = retryAfter
+	return r
+}

@@ -1,0 +1,214 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tideover"
+	"tideover/internal/boottime"
+	"tideover/queue"
+	"tideover/uplink"
+	"tideover/wire"
+)
+
+// carriedMax is how many transactions are on their way to the hub at once; what is beyond it rests in the queue.
+const carriedMax = 256
+
+const (
+	// retryAfter is the rest of a transaction that the hub could not take just now.
+	retryAfter = time.Second
+	// breath is the rest of one whose stream or link was lost, so that a link which takes and drops streams is no busy loop; the next
+	// link wakes it earlier.
+	breath = 50 * time.Millisecond
+)
+
+// forwarder is the only place that carries a transaction from the queue to the uplink, and its end back.
+type forwarder struct {
+	queue  *queue.Queue
+	uplink *uplink.Uplink
+	clock  *ledgerClock
+	boot   [16]byte
+	log    *slog.Logger
+
+	caught     atomic.Bool // see moment
+	superseded atomic.Bool
+	restored   atomic.Bool
+	again      atomic.Bool // the hub was restored: what is sent again says so
+}
+
+// Run carries transactions until ctx ends; it returns when none is on its way any more.
+func (f *forwarder) Run(ctx context.Context) error {
+	var carriers errgroup.Group
+	carriers.SetLimit(carriedMax)
+	defer carriers.Wait()
+	for {
+		p, err := f.queue.Next(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		carriers.Go(func() error {
+			f.queue.Back(p.ID, f.carry(ctx, p))
+			return nil
+		})
+	}
+}
+
+// moment gathers what the edge knows now.
+func (f *forwarder) moment() moment {
+	now, known := f.clock.Now()
+	return moment{
+		LedgerNow: now, LedgerKnown: known, Boot: f.boot, BootNow: boottime.Now(), Caught: f.caught.Load(),
+		Connected: f.uplink.State().Connected, Superseded: f.superseded.Load(), Restored: f.restored.Load(),
+	}
+}
+
+// recordOf is what a decision needs of a parcel.
+func recordOf(p queue.Parcel) record {
+	return record{
+		Kind: p.Kind, State: p.State, NeverSent: p.NeverSent, Reopened: p.Reopened, ExpiresIn: p.Request.ExpiresIn,
+		LedgerExpires: p.LedgerExpires, Boot: p.Boot, BootAt: p.BootAt,
+	}
+}
+
+// carry does the next step of one transaction, and returns how long it may rest if it has no end then.
+func (f *forwarder) carry(ctx context.Context, p queue.Parcel) time.Duration {
+	m := f.moment()
+	s := decide(recordOf(p), m)
+	f.log.Debug("decided", "txn", p.ID, "reason", s.Reason)
+	switch s.Act {
+	case actHold:
+		return s.Until
+	case actDoubt:
+		f.move(p.ID, tideover.CauseDoubt, queue.Note{})
+		return s.Until
+	case actExpire:
+		return f.expire(ctx, p, m)
+	case actAsk:
+		return f.rest(p, f.uplink.Ask(ctx, wire.Ask{ID: p.ID}, func(e wire.Progress) { f.asked(p.ID, e) }))
+	case actSend:
+	}
+	expires, _ := expiresAt(recordOf(p), m)
+	submit := wire.Submit{
+		ID: p.ID, TerminalUID: p.TerminalUID, Terminal: p.Terminal, Key: p.Key, Hash: p.Hash, Request: p.Request,
+		CreatedAt: p.CreatedAt, ExpiresAt: expires, Again: f.again.Load() && !p.NeverSent,
+	}
+	return f.rest(p, f.uplink.Submit(ctx, submit, uplink.Hooks{
+		// From here on bytes of it may have left: the state says so before the first one can.
+		Sending:  func(link string) error { return f.queue.Move(p.ID, tideover.CauseSent, queue.Note{Uplink: link}) },
+		Progress: func(e wire.Progress) { f.progress(p.ID, e) },
+	}))
+}
+
+// expire ends a sale of which nothing has left. It is on disk before anybody hears of it.
+func (f *forwarder) expire(ctx context.Context, p queue.Parcel, m moment) time.Duration {
+	err := f.queue.EndHere(ctx, p.ID, tideover.CauseExpired, tideover.Outcome{
+		Result: tideover.StateExpired, Message: "not sent in time", At: m.LedgerNow,
+	})
+	if err != nil && ctx.Err() == nil {
+		f.log.Error("could not end an expired sale", "txn", p.ID, "err", err)
+	}
+	return retryAfter
+}
+
+// rest judges how a submission ended: its confirmation has gone to the queue by then.
+func (f *forwarder) rest(p queue.Parcel, err error) time.Duration {
+	switch refused, ok := errors.AsType[*uplink.RefusedError](err); {
+	case err == nil:
+		return retryAfter
+	case ok:
+		return f.refused(p, refused.Refused)
+	case errors.Is(err, uplink.ErrNoLink):
+		return breath
+	default:
+		f.log.Debug("lost on the way", "txn", p.ID, "err", err)
+		f.move(p.ID, tideover.CauseDoubt, queue.Note{})
+		return breath
+	}
+}
+
+// refused acts on the hub's reason for not taking a transaction.
+func (f *forwarder) refused(p queue.Parcel, r wire.Refused) time.Duration {
+	switch r.Reason {
+	case wire.ReasonSuperseded:
+		if !f.superseded.Swap(true) {
+			f.log.Error("another router has taken over this store: this one sends nothing more; stop it, or enroll it again")
+		}
+		return lookAgain
+	case wire.ReasonKeyReused:
+		f.log.Error("the hub knows this key with another request: its record is adopted", "txn", p.ID)
+		if err := f.adopt(r); err != nil {
+			f.log.Error("the hub's record could not be adopted", "txn", p.ID, "err", err)
+		}
+		return retryAfter
+	case wire.ReasonMalformed:
+		f.log.Error("the hub takes this transaction for malformed: it needs a person", "txn", p.ID, "err", r.Detail)
+		f.move(p.ID, tideover.ToldManual, queue.Note{})
+		return lookAgain
+	case wire.ReasonNone, wire.ReasonBusy, wire.ReasonDraining, wire.ReasonToken, wire.ReasonRevoked:
+	}
+	return retryAfter
+}
+
+// progress takes the hub's word that is not an end.
+func (f *forwarder) progress(id tideover.ID, p wire.Progress) {
+	if cause, ok := tideover.Told(p.State); ok {
+		f.move(id, cause, queue.Note{WaitingFor: p.WaitingFor})
+	}
+}
+
+// asked takes the answer to a question about what a restored journal holds open: what the ledger does not know was never sent by
+// the router that kept the newer journal, or was lost by both; a person looks at it before it is released.
+func (f *forwarder) asked(id tideover.ID, p wire.Progress) {
+	if p.State == tideover.StateNone {
+		p.State = tideover.StateManual
+	}
+	f.progress(id, p)
+}
+
+func (f *forwarder) move(id tideover.ID, cause tideover.Cause, note queue.Note) {
+	if err := f.queue.Move(id, cause, note); err != nil {
+		f.log.Debug("not moved", "txn", id, "cause", cause, "err", err)
+	}
+}
+
+// confirm takes an end home: the till may hear of it at once, the disk has it with the next commit, and the hub hears of that.
+func (f *forwarder) confirm(c wire.Confirmation) error {
+	told := queue.Told{
+		Position: queue.Position{ID: c.ID, HubSeq: c.HubSeq}, Outcome: c.Outcome, Corrected: c.Corrected,
+	}
+	if c.Adopt != nil {
+		told.Adopt = draftOf(*c.Adopt)
+	}
+	return f.queue.End(told)
+}
+
+// adopt takes the hub's record of a key over that this edge holds with another request: it has lost its own, and the till is told that
+// the key is used.
+func (f *forwarder) adopt(r wire.Refused) error {
+	switch {
+	case r.End != nil:
+		end := *r.End
+		end.Adopt = r.Adopt
+		return f.confirm(end)
+	case r.Adopt != nil:
+		return f.queue.Adopt(*draftOf(*r.Adopt))
+	default:
+		return errors.New("the hub sent no record")
+	}
+}
+
+// draftOf is what a journal that has lost a record needs to enter it again.
+func draftOf(s wire.Submit) *queue.Draft {
+	return &queue.Draft{
+		ID: s.ID, TerminalUID: s.TerminalUID, Terminal: s.Terminal, Key: s.Key, Request: s.Request, Hash: s.Hash,
+		CreatedAt: s.CreatedAt, LedgerExpires: s.ExpiresAt,
+	}
+}

@@ -1,0 +1,112 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"tideover"
+	"tideover/queue"
+	"tideover/wire"
+)
+
+// clockOffMax is how far the wall clock may be from the ledger's before a technician is told. Nothing else depends on it.
+const clockOffMax = 2 * time.Minute
+
+// session is the edge's side of the conversation with the hub that is not about one transaction: hello, the outbox, terminals.
+type session struct {
+	*forwarder
+	ctx         context.Context // ends with the process
+	ledger      [16]byte        // pinned at enrolment
+	incarnation [16]byte
+}
+
+// Hello implements uplink.Peer.
+func (s *session) Hello() wire.Hello {
+	seq, head := s.queue.Head()
+	return wire.Hello{
+		Incarnation: s.incarnation, Seq: seq, Head: head, HaveThrough: s.queue.HaveThrough(),
+		Software: "tideover " + tideover.Version, Terminals: wire.TerminalsDigest(s.queue.Terminals()),
+	}
+}
+
+// Welcome implements uplink.Peer. It refuses a hub whose ledger is not the one that this edge was enrolled with.
+func (s *session) Welcome(addr string, hello wire.Hello, w wire.Welcome) error {
+	if w.Ledger != s.ledger {
+		return fmt.Errorf("the hub at %s keeps another ledger (%x) than the one this edge was enrolled with (%x): "+
+			"correct hub.addresses, or enroll again with a token of that hub", addr, w.Ledger[:4], s.ledger[:4])
+	}
+	s.clock.Set(w.LedgerTime)
+	s.queue.NoteLedgerTime(w.LedgerTime)
+	if off := time.Since(w.LedgerTime.Time()); off.Abs() > clockOffMax {
+		s.log.Warn("this router's clock is wrong; sales go on by the hub's time", "off", off.Round(time.Second))
+	}
+	if w.AnchorSeq > hello.Seq && !s.restored.Swap(true) {
+		s.log.Error("this journal is older than the one the hub has heard of: what it holds open is asked about, not sent",
+			"seq", hello.Seq, "hub_seq", w.AnchorSeq)
+	}
+	if hello.HaveThrough > w.GivenOut && !s.again.Swap(true) {
+		s.log.Error("the hub was restored from an older copy: what is sent again says so",
+			"have", hello.HaveThrough, "given_out", w.GivenOut)
+	}
+	return nil
+}
+
+// Confirm implements uplink.Peer.
+func (s *session) Confirm(c wire.Confirmation) error { return s.confirm(c) }
+
+// CaughtUp implements uplink.Peer: the outbox of the hello is put on disk before the edge sends or ends anything by itself.
+func (s *session) CaughtUp(c wire.CaughtUp) error {
+	s.queue.CaughtUp(c.Through)
+	if err := s.queue.Flush(s.ctx); err != nil {
+		return err
+	}
+	s.caught.Store(true)
+	s.queue.Wake()
+	return nil
+}
+
+// Terminals implements uplink.Peer.
+func (s *session) Terminals() []tideover.Terminal { return s.queue.Terminals() }
+
+// durable is called by the queue after each commit that put hub ends on disk.
+func (s *session) durable(have []queue.Position) {
+	positions := make([]wire.Position, len(have))
+	for i, p := range have {
+		positions[i] = wire.Position{ID: p.ID, HubSeq: p.HubSeq}
+	}
+	s.uplink.Ack(positions)
+}
+
+// bury tells the hub of the ends that this edge has said by itself, so that a stray copy of them is refused for good.
+func (s *session) bury(ctx context.Context) error {
+	for {
+		if s.caught.Load() && s.uplink.State().Connected {
+			for _, p := range s.queue.Tombstones() {
+				s.buryOne(ctx, p)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.uplink.Changed():
+		case <-time.After(lookAgain):
+		}
+	}
+}
+
+func (s *session) buryOne(ctx context.Context, p queue.Parcel) {
+	expires, _ := expiresAt(recordOf(p), s.moment())
+	err := s.uplink.Expire(ctx, wire.Expire{
+		Submit: wire.Submit{
+			ID: p.ID, TerminalUID: p.TerminalUID, Terminal: p.Terminal, Key: p.Key, Hash: p.Hash, Request: p.Request,
+			CreatedAt: p.CreatedAt, ExpiresAt: expires,
+		},
+		Outcome: p.State,
+	})
+	if err != nil {
+		s.log.Debug("tombstone not told", "txn", p.ID, "err", err)
+		return
+	}
+	s.queue.TombstoneTold(p.ID)
+}

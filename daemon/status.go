@@ -1,0 +1,194 @@
+package daemon
+
+import (
+	"context"
+	"encoding/hex"
+	"os"
+	"time"
+
+	"tideover"
+	"tideover/control"
+	"tideover/queue"
+	"tideover/terminal"
+)
+
+// health is the till's banner.
+func (r *Router) health() terminal.Health {
+	s := r.uplink.State()
+	h := terminal.Health{
+		Connected: s.Connected && r.forward.caught.Load() && !r.forward.superseded.Load(),
+		Pending:   r.queue.Pending(), Accepting: !r.closing.Load(),
+	}
+	switch {
+	case r.closing.Load():
+		h.Message = tideover.Textf("Tideover is stopping.", "Tideover 正在停止。")
+	case h.Connected:
+		h.Uplink = s.Name
+		h.Message = tideover.Textf("Online.", "在线。")
+	default:
+		h.Message = tideover.Textf("Offline: sales are kept and answered when the line is back; ask for cash if the customer cannot wait.",
+			"离线：交易已保存，网络恢复后自动确认；顾客不便等待时请收现金。")
+	}
+	return h
+}
+
+// Status implements control.Backend.
+func (r *Router) Status() control.Status {
+	up, st := r.uplink.State(), r.queue.Stats()
+	s := control.Status{
+		Version: tideover.Version, Store: r.id.Store, PID: os.Getpid(), StartedAt: tideover.MillisOf(r.started),
+		Now: tideover.MillisOf(time.Now()),
+		Hub: control.Hub{
+			Connected: up.Connected, Address: up.Address, Since: tideover.MillisOf(up.Since), CaughtUp: r.forward.caught.Load(),
+		},
+		Queue: control.Queue{
+			Pending: st.Pending, OldestAt: st.Oldest, ByState: make(map[string]int), OpenAmounts: st.Amounts,
+			Unacknowledged: st.Unacknowledged,
+		},
+		Endpoint: control.Endpoint{
+			Listen: r.endpoint.Addr().String(), Access: r.config.Endpoint.Access, TLS: r.config.Endpoint.TLS,
+			Accepting: !r.closing.Load(),
+		},
+		Storage: control.Storage{
+			Path: QueuePath(r.config.StateDir), FileBytes: st.FileBytes, FreeBytes: st.FreeBytes, Commits: st.Commits, Syncs: st.Syncs,
+			Seq: st.HeadSeq, Head: hex.EncodeToString(st.HeadHash[:]), HaveThrough: st.HaveThrough,
+		},
+		Certificate: control.Certificate{Serial: r.id.Serial(), NotAfter: tideover.MillisOf(r.id.NotAfter())},
+	}
+	for state, n := range st.ByState {
+		s.Queue.ByState[state.String()] = n
+	}
+	link := control.Uplink{
+		Name: up.Name, Interface: link(r.config).Interface, Connected: up.Connected, Address: up.Address,
+		RTTMillis: float64(up.RTT) / float64(time.Millisecond), Since: tideover.MillisOf(up.Since),
+	}
+	if up.Connected {
+		s.Hub.Uplink = up.Name
+	}
+	if up.Err != nil {
+		link.Error, s.Hub.Error = up.Err.Error(), up.Err.Error()
+	}
+	s.Uplinks = []control.Uplink{link}
+	s.Hub.LedgerTime, _ = r.forward.clock.Now()
+	for _, t := range r.queue.Terminals() {
+		if t.Revoked {
+			s.Terminals.Revoked++
+		} else {
+			s.Terminals.Paired++
+		}
+	}
+	s.Alarms = r.alarms()
+	s.Verdict = control.Judge(s, r.config.Limits.OfflineAgeMax)
+	return s
+}
+
+// alarms are what only the daemon itself can know.
+func (r *Router) alarms() []control.Finding {
+	alarms := []control.Finding{}
+	if r.forward.superseded.Load() {
+		alarms = append(alarms, control.Finding{
+			Code: "superseded",
+			What: tideover.Textf("another router has taken over this store", "另一台路由器已接管本店"),
+			Next: tideover.Textf("stop this one, or enroll it again with a fresh token", "请停用本机，或用新的令牌重新注册"),
+		})
+	}
+	if r.forward.restored.Load() {
+		alarms = append(alarms, control.Finding{
+			Code: "restored",
+			What: tideover.Textf("this journal is older than the one that the hub has heard of", "本机日志比 hub 已知的旧"),
+			Next: tideover.Textf("look at what needs a person: tideover queue list --state manual", "请查看需人工处理的交易：tideover queue list --state manual"),
+		})
+	}
+	if r.forward.again.Load() {
+		alarms = append(alarms, control.Finding{
+			Code: "hub_restored",
+			What: tideover.Textf("the hub was restored from an older copy", "hub 是从较旧的备份恢复的"),
+			Next: tideover.Textf("tell who runs the hub; this router asks before anything is executed again", "请通知 hub 的管理者；本机在重新执行前会先查询"),
+		})
+	}
+	return alarms
+}
+
+// List implements control.Backend.
+func (r *Router) List(_ context.Context, f control.Filter) (control.Page, error) {
+	uid := ""
+	if f.Terminal != "" {
+		t, ok := r.tills.byName(f.Terminal)
+		if !ok && r.config.Endpoint.Access != terminal.AccessOpen {
+			return control.Page{}, unknownTerminal(f.Terminal)
+		}
+		if uid = t.UID; !ok {
+			uid = f.Terminal // with open access the name is the uid
+		}
+	}
+	page, next, err := r.queue.List(queue.Filter{Terminal: uid, State: f.State, After: f.After, Limit: f.Limit})
+	return control.Page{Transactions: page, Next: next}, err
+}
+
+// Show implements control.Backend.
+func (r *Router) Show(_ context.Context, id tideover.ID) (control.Detail, error) {
+	t, err := r.queue.Get(id)
+	if err != nil {
+		return control.Detail{}, control.NotFound("unknown_transaction",
+			tideover.Textf("no transaction %s is in the journal", "日志中没有交易 %s", id),
+			tideover.Textf("see: tideover queue list", "请查看：tideover queue list"))
+	}
+	steps, err := r.queue.History(id)
+	if err != nil {
+		return control.Detail{}, err
+	}
+	d := control.Detail{Transaction: t, History: []control.Event{}}
+	for _, step := range steps {
+		name := step.What
+		if step.Cause != tideover.CauseNone {
+			name = step.Cause.String()
+		}
+		d.History = append(d.History, control.Event{Seq: step.Seq, At: step.At, Event: name, State: step.State})
+	}
+	return d, nil
+}
+
+// Terminals implements control.Backend.
+func (r *Router) Terminals(context.Context) (control.TerminalList, error) {
+	open := r.queue.PendingByTerminal()
+	list := control.TerminalList{Terminals: []control.Terminal{}}
+	for _, t := range r.queue.Terminals() {
+		list.Terminals = append(list.Terminals, control.Terminal{Terminal: t, Open: open[t.UID]})
+	}
+	return list, nil
+}
+
+// Pair implements control.Backend.
+func (r *Router) Pair(_ context.Context, q control.PairRequest, by control.Peer) (control.Pairing, error) {
+	if _, inUse := r.tills.named(q.Name); q.Name != "" && inUse && !q.Replace {
+		return control.Pairing{}, control.Refused("name_in_use",
+			tideover.Textf("the name %q belongs to a till", "名称 %q 已被一台终端使用", q.Name),
+			tideover.Textf("choose another, or hand it over: tideover terminal pair --replace %s", "请换一个，或移交：tideover terminal pair --replace %s", q.Name))
+	} else if q.Replace && !inUse {
+		return control.Pairing{}, unknownTerminal(q.Name)
+	}
+	code, expires, err := r.tills.book.Open(terminal.Grant{Name: q.Name, Replace: q.Replace})
+	if err != nil {
+		return control.Pairing{}, control.Refused("too_many_codes",
+			tideover.Text{En: err.Error(), Zh: "有效的配对码过多"}, tideover.Textf("use one of them, or wait five minutes", "请使用已有的配对码，或等待五分钟"))
+	}
+	r.log.Info("pairing code made", "terminal", q.Name, "by", by.String())
+	return control.Pairing{
+		Code: code, Name: q.Name, ExpiresAt: tideover.MillisOf(expires), Endpoint: r.endpoint.Addr().String(),
+	}, nil
+}
+
+// Revoke implements control.Backend.
+func (r *Router) Revoke(ctx context.Context, name string, by control.Peer) error {
+	if _, ok := r.tills.named(name); !ok {
+		return unknownTerminal(name)
+	}
+	r.log.Info("revoking", "terminal", name, "by", by.String())
+	return r.tills.revoke(ctx, name)
+}
+
+func unknownTerminal(name string) error {
+	return control.NotFound("unknown_terminal",
+		tideover.Textf("no terminal is called %q", "没有名为 %q 的终端", name),
+		tideover.Textf("see: tideover terminal list", "请查看：tideover terminal list"))
+}
