@@ -1,0 +1,246 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"golang.org/x/sync/errgroup"
+
+	"tideover/hub/ledger"
+	"tideover/wire"
+)
+
+// control serves the control stream: hello, the outbox, then acknowledgements in and confirmations out. Its end is the
+// connection's.
+func (se *session) control(ctx context.Context, st *quic.Stream, hello wire.Hello) error {
+	if se.opened.Swap(true) {
+		return se.close(wire.CloseProtocol, "a second hello")
+	}
+	defer st.CancelRead(wire.StreamDone)
+	welcome, err := se.hello(ctx, hello)
+	var revoked *Error
+	switch {
+	case errors.As(err, &revoked):
+		se.srv.metrics.revoked.Inc()
+		se.log.Warn("certificate refused", "err", err)
+		return se.turnAway(st, wire.ReasonRevoked, wire.CloseRevoked, revoked.What.En+": "+revoked.Hint.En)
+	case errors.Is(err, ledger.ErrSuperseded):
+		se.log.Warn("hello of an edge's process that a later one has replaced", "incarnation", fmt.Sprintf("%x", hello.Incarnation[:4]))
+		return se.turnAway(st, wire.ReasonSuperseded, wire.CloseDone, err.Error())
+	case err != nil:
+		se.log.Error("hello", "err", err)
+		return se.close(wire.CloseInternal, "the ledger cannot be read or written")
+	}
+	if err := se.write(st, wire.TypeWelcome, welcome); err != nil {
+		return err
+	}
+	se.incarnation = hello.Incarnation
+	close(se.ready)
+	se.log.Info("store connected", "incarnation", fmt.Sprintf("%x", hello.Incarnation[:4]), "software", hello.Software)
+	defer se.log.Info("store disconnected")
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := se.say(ctx, st, hello.HaveThrough); err != nil {
+			return err
+		}
+		if err := se.write(st, wire.TypeCaughtUp, wire.CaughtUp{Through: welcome.GivenOut}); err != nil {
+			return err
+		}
+		return se.speak(ctx, st)
+	})
+	g.Go(func() error { return se.listen(ctx, st) })
+	return g.Wait()
+}
+
+// turnAway answers a hello by a refusal. The edge closes once it has read why; one that does not is cut off.
+func (se *session) turnAway(st *quic.Stream, reason wire.Reason, code quic.ApplicationErrorCode, why string) error {
+	if err := se.write(st, wire.TypeRefused, wire.Refused{Reason: reason, Detail: why}); err == nil {
+		_ = st.Close()
+		select {
+		case <-se.conn.Context().Done():
+		case <-time.After(partWait):
+		}
+	}
+	return se.close(code, why)
+}
+
+// say writes what the outbox holds beyond a position.
+func (se *session) say(ctx context.Context, st *quic.Stream, after uint64) error {
+	for {
+		page, err := se.srv.desk.Outbox(ctx, se.store, after, outboxPage)
+		if err != nil {
+			return err
+		}
+		for _, c := range page {
+			if err := se.confirmNow(st, c); err != nil {
+				return err
+			}
+			after = c.HubSeq
+		}
+		if len(page) < outboxPage {
+			return nil
+		}
+	}
+}
+
+func (se *session) confirmNow(st *quic.Stream, c wire.Confirmation) error {
+	if err := se.write(st, wire.TypeConfirmation, c); err != nil {
+		return err
+	}
+	se.mu.Lock()
+	se.unack[c.HubSeq] = se.srv.now()
+	se.mu.Unlock()
+	return nil
+}
+
+// speak writes what is put into out, and says again what stays unacknowledged.
+func (se *session) speak(ctx context.Context, st *quic.Stream) error {
+	tick := time.NewTicker(repeatAfter / 4)
+	defer tick.Stop()
+	for {
+		if se.missed.Swap(false) {
+			if err := se.say(ctx, st, 0); err != nil {
+				return err
+			}
+		}
+		select {
+		case o := <-se.out:
+			if o.msg == nil {
+				se.missed.Store(true)
+				continue
+			}
+			var err error
+			if c, ok := o.msg.(wire.Confirmation); ok {
+				err = se.confirmNow(st, c)
+			} else {
+				err = se.write(st, o.kind, o.msg)
+			}
+			if err != nil {
+				return err
+			}
+		case <-tick.C:
+			if se.overdue() {
+				se.missed.Store(true)
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// overdue says whether something said on this stream has stayed unacknowledged for too long. Everything is then said again, so the
+// times start anew.
+func (se *session) overdue() bool {
+	se.mu.Lock()
+	defer se.mu.Unlock()
+	now, late := se.srv.now(), false
+	for _, at := range se.unack {
+		late = late || now.Sub(at) >= repeatAfter
+	}
+	if late {
+		clear(se.unack)
+	}
+	return late
+}
+
+// tell queues a frame for the control stream; where the queue is full the stream will replay the outbox instead.
+func (se *session) tell(kind wire.Type, msg any) {
+	select {
+	case se.out <- outgoing{kind, msg}:
+	default:
+		se.missed.Store(true)
+	}
+}
+
+func (se *session) confirm(c wire.Confirmation) { se.tell(wire.TypeConfirmation, c) }
+
+// replay has everything in the outbox said again.
+func (se *session) replay() { se.tell(0, nil) }
+
+func (se *session) acknowledged(have []wire.Position) {
+	se.mu.Lock()
+	defer se.mu.Unlock()
+	for _, p := range have {
+		delete(se.unack, p.HubSeq)
+	}
+}
+
+func (se *session) hasUnacknowledged() bool {
+	se.mu.Lock()
+	defer se.mu.Unlock()
+	return len(se.unack) > 0 || len(se.out) > 0
+}
+
+// listen reads the edge's frames on the control stream.
+func (se *session) listen(ctx context.Context, st *quic.Stream) error {
+	for {
+		// Between frames the edge may be silent for as long as the connection lives.
+		_ = st.SetReadDeadline(time.Time{})
+		if _, err := st.Peek(make([]byte, 1)); err != nil {
+			return se.ended(err)
+		}
+		_ = st.SetReadDeadline(time.Now().Add(frameWait))
+		_, msg, err := wire.ReadFrame(st, wire.FromEdge)
+		if err != nil {
+			return se.ended(err)
+		}
+		se.touch()
+		if err := se.heardFrame(ctx, msg); err != nil {
+			return err
+		}
+	}
+}
+
+// ended says why the control stream cannot be read, and ends the connection where the edge is to blame.
+func (se *session) ended(err error) error {
+	var stream *quic.StreamError
+	switch {
+	case errors.Is(err, io.EOF), errors.As(err, &stream):
+		return se.close(wire.CloseDone, "the control stream was closed")
+	case se.conn.Context().Err() != nil:
+		return err
+	case isTimeout(err):
+		se.srv.metrics.slow.Inc()
+		return se.close(wire.CloseProtocol, "half a frame on the control stream")
+	}
+	se.srv.metrics.malformed.Inc()
+	se.log.Warn("bad frame", "err", err)
+	return se.close(wire.CloseProtocol, err.Error())
+}
+
+// hello compares the certificate with the store's row and has the ledger take the incarnation. An [Error] is for the edge.
+func (se *session) hello(ctx context.Context, hello wire.Hello) (wire.Welcome, error) {
+	if err := se.srv.stores.admits(se.store, se.certificate); err != nil {
+		return wire.Welcome{}, err
+	}
+	w, err := se.srv.desk.Hello(ctx, se.store, hello)
+	w.Software = software
+	return w, err
+}
+
+// heardFrame acts on a frame of the control stream.
+func (se *session) heardFrame(ctx context.Context, msg any) error {
+	switch m := msg.(type) {
+	case wire.Ack:
+		se.srv.heardAck(se.store, m.Have)
+		return se.srv.desk.Ack(ctx, se.store, m.Have)
+	case wire.Anchor:
+		return se.srv.desk.Anchor(ctx, se.store, se.incarnation, m)
+	case wire.Terminals:
+		digest := wire.TerminalsDigest(m.Terminals)
+		err := se.srv.stores.state.ledger.KeepTerminals(ctx, se.store, se.incarnation, m.Terminals, digest)
+		if errors.Is(err, ledger.ErrSuperseded) {
+			return nil // the edge's later process tells its own
+		}
+		if err == nil {
+			se.tell(wire.TypeTerminalsKept, wire.TerminalsKept{Digest: digest})
+		}
+		return err
+	}
+	se.srv.metrics.malformed.Inc()
+	return se.close(wire.CloseProtocol, "not a frame of the control stream")
+}

@@ -1,0 +1,161 @@
+package hub
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"tideover"
+)
+
+// when shows an instant to people, in the local time zone.
+func (p *program) when(m tideover.Millis) string {
+	if m == 0 {
+		return "-"
+	}
+	return m.Time().Local().Format("2006-01-02 15:04:05 -07:00")
+}
+
+// width is how many cells a terminal gives a text: Chinese characters and full-width punctuation take two.
+func width(s string) (n int) {
+	for _, r := range s {
+		n++
+		switch {
+		case r >= 0x1100 && r <= 0x115f, r >= 0x2e80 && r <= 0xa4cf, r >= 0xac00 && r <= 0xd7a3, r >= 0xf900 && r <= 0xfaff,
+			r >= 0xfe30 && r <= 0xfe6f, r >= 0xff00 && r <= 0xff60, r >= 0xffe0 && r <= 0xffe6, r >= 0x20000 && r <= 0x3fffd:
+			n++
+		}
+	}
+	return n
+}
+
+func pad(s string, cells int) string { return s + strings.Repeat(" ", max(0, cells-width(s))) }
+
+// columns writes rows with their columns aligned by display width, two spaces apart.
+func columns(w io.Writer, rows [][]string) {
+	var wide []int
+	for _, row := range rows {
+		for i, cell := range row {
+			if i == len(wide) {
+				wide = append(wide, 0)
+			}
+			wide[i] = max(wide[i], width(cell))
+		}
+	}
+	for _, row := range rows {
+		var line strings.Builder
+		for i, cell := range row {
+			line.WriteString(pad(cell, wide[i]+2))
+		}
+		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
+	}
+}
+
+// stateName is a store's state in the caller's language.
+func (p *program) stateName(s StoreState) string {
+	zh := map[StoreState]string{StoreAwaiting: "等待注册", StoreLapsed: "令牌已过期", StoreEnrolled: "已注册", StoreRevoked: "已作废"}[s]
+	return p.t(string(s), zh)
+}
+
+func (p *program) storeTable(l StoreList) {
+	if len(l.Stores) == 0 {
+		fmt.Fprintln(p.streams.Err, p.t("there are no stores; add one with `tideover-hub store add NAME`", "尚无门店；请用 `tideover-hub store add 名称` 新增"))
+		return
+	}
+	rows := [][]string{{p.t("STORE", "门店"), p.t("STATE", "状态"), p.t("CONNECTIONS", "连接"), p.t("TERMINALS", "终端"), p.t("OUTBOX", "待确认"), p.t("ENROLLED", "注册时间")}}
+	for _, s := range l.Stores {
+		rows = append(rows, []string{
+			s.Store, p.stateName(s.State), strconv.Itoa(s.Connections), strconv.Itoa(len(s.Terminals)), strconv.Itoa(s.Outbox), p.when(s.EnrolledAt),
+		})
+	}
+	columns(p.streams.Out, rows)
+}
+
+func (p *program) storeSheet(s Store) {
+	var terminals []string
+	for _, t := range s.Terminals {
+		name := t.Name
+		if t.Revoked {
+			name += p.t(" (revoked)", "（已作废）")
+		}
+		terminals = append(terminals, name)
+	}
+	rows := [][]string{
+		{p.t("store", "门店"), s.Store},
+		{p.t("state", "状态"), p.stateName(s.State)},
+		{p.t("added", "新增时间"), p.when(s.CreatedAt)},
+		{p.t("enrolled", "注册时间"), p.when(s.EnrolledAt)},
+	}
+	if s.TokenExpiresAt != 0 {
+		rows = append(rows, []string{p.t("token until", "令牌有效至"), p.when(s.TokenExpiresAt)})
+	}
+	if s.Certificate != "" {
+		rows = append(rows, []string{p.t("certificate", "证书"), s.Certificate}, []string{p.t("valid until", "证书有效至"), p.when(s.NotAfter)})
+	}
+	rows = append(rows,
+		[]string{p.t("connections", "连接"), strconv.Itoa(s.Connections)},
+		[]string{p.t("heard", "最近通信"), p.when(s.HeardAt)},
+		[]string{p.t("ends given out", "已下发结果"), strconv.FormatUint(s.HubSeq, 10)},
+		[]string{p.t("not acknowledged", "待确认"), strconv.Itoa(s.Outbox)},
+		[]string{p.t("journal seen", "日志位置"), strconv.FormatUint(s.AnchorSeq, 10)},
+		[]string{p.t("terminals", "终端"), strings.Join(terminals, ", ")},
+	)
+	columns(p.streams.Out, rows)
+}
+
+func (p *program) transactionSheet(l TransactionList) {
+	for i, t := range l.Transactions {
+		if i > 0 {
+			fmt.Fprintln(p.streams.Out)
+		}
+		rows := [][]string{
+			{p.t("transaction", "交易"), t.ID.String()},
+			{p.t("store", "门店"), t.Store},
+			{p.t("terminal", "终端"), t.Terminal},
+			{p.t("kind", "类型"), t.Kind},
+			{p.t("amount", "金额"), fmt.Sprintf("%d %s", t.Amount, t.Currency)},
+			{p.t("ledger", "账本状态"), t.State},
+		}
+		if t.CancelAsked {
+			rows = append(rows, []string{p.t("cancel asked", "已请求撤销"), p.t("yes", "是")})
+		}
+		if o := t.Outcome; o != nil {
+			rows = append(rows, []string{p.t("outcome", "结果"), strings.TrimSpace(fmt.Sprintf("%s %s %s", o.Result, o.Code, o.Message))},
+				[]string{p.t("reference", "平台单号"), o.Reference}, []string{p.t("recorded", "记录时间"), p.when(o.At)},
+				[]string{p.t("position", "下发位置"), strconv.FormatUint(t.HubSeq, 10)},
+				[]string{p.t("edge has it", "门店已收"), p.yes(t.Acknowledged)})
+		}
+		columns(p.streams.Out, rows)
+	}
+}
+
+func (p *program) yes(b bool) string {
+	if b {
+		return p.t("yes", "是")
+	}
+	return p.t("no", "否")
+}
+
+func (p *program) statusSheet(s Status) {
+	fmt.Fprintln(p.streams.Out, s.Verdict.In(p.in()))
+	fmt.Fprintln(p.streams.Out)
+	rows := [][]string{
+		{p.t("version", "版本"), fmt.Sprintf("%s (%s %d)", s.Version, p.t("process", "进程"), s.PID)},
+		{p.t("started", "启动时间"), p.when(s.StartedAt)},
+		{p.t("listens on", "监听"), s.Listen + " (UDP)"},
+		{p.t("edges dial", "门店拨号"), strings.Join(s.Addresses, ", ")},
+		{p.t("ledger", "账本"), s.Ledger},
+		{p.t("CA", "CA 指纹"), s.CA},
+		{p.t("CA until", "CA 有效至"), p.when(s.CANotAfter)},
+		{p.t("platform", "支付平台"), fmt.Sprintf("%s %s (%s)", s.Platform.Adapter, s.Platform.URL, s.Platform.Guarantee)},
+		{p.t("stores", "门店"), fmt.Sprintf(p.t("%d, %d enrolled, %d connected", "共 %d，已注册 %d，在线 %d"), s.Stores, s.Enrolled, s.Connected)},
+		{p.t("connections", "连接"), strconv.FormatInt(s.Connections, 10)},
+		{p.t("in flight", "处理中"), strconv.FormatInt(s.InFlight, 10)},
+		{p.t("transactions", "交易总数"), strconv.FormatInt(s.Transactions, 10)},
+		{p.t("open", "未决"), strconv.FormatInt(s.Open, 10)},
+		{p.t("manual", "待人工处理"), strconv.FormatInt(s.Manual, 10)},
+		{p.t("outbox", "待确认"), strconv.FormatInt(s.Outbox, 10)},
+	}
+	columns(p.streams.Out, rows)
+}

@@ -1,0 +1,48 @@
+package hub
+
+import (
+	"context"
+
+	"tideover"
+)
+
+// status tells how the running hub is. It is well unless it drains or something needs a person.
+func (h *hub) status(ctx context.Context) (Status, error) {
+	list, err := h.stores.List(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	stats, err := h.state.ledger.Stats()
+	if err != nil {
+		return Status{}, err
+	}
+	s := Status{
+		Version: h.ready.Version, PID: h.ready.PID, StartedAt: tideover.MillisOf(h.started), Draining: h.server.isDraining(),
+		Listen: h.ready.Listen, Metrics: h.ready.Metrics, Addresses: h.ready.Addresses, Ledger: h.ready.Ledger,
+		CA: h.ready.CA, CANotAfter: tideover.MillisOf(h.state.keys.ca.cert.NotAfter),
+		Platform: PlatformStatus{Adapter: h.config.Platform.Adapter, URL: h.config.Platform.URL, Guarantee: h.config.Platform.Guarantee},
+		Stores:   len(list.Stores), Connections: h.server.connections.Load(), InFlight: h.server.inflight.Load(),
+		Transactions: stats.Rows, Open: stats.Open, Manual: stats.Manual, Outbox: stats.Outbox, LedgerTime: h.state.ledger.Now(),
+	}
+	if s.Platform.Adapter != AdapterHTTP {
+		s.Platform.URL = ""
+	}
+	for _, st := range list.Stores {
+		if st.State == StoreEnrolled {
+			s.Enrolled++
+		}
+		if st.Connections > 0 {
+			s.Connected++
+		}
+	}
+	switch {
+	case s.Draining:
+		s.Verdict = text("draining: the hub is stopping", "正在停止：hub 即将退出")
+	case s.Manual > 0:
+		s.Verdict = text("%d transactions need a person", "%d 笔交易需要人工处理", s.Manual)
+	default:
+		s.Well = true
+		s.Verdict = text("well", "正常")
+	}
+	return s, nil
+}
