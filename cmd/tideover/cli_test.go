@@ -1,14 +1,19 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,18 +24,107 @@ import (
 
 	"tideover"
 	"tideover/control"
+	"tideover/hub"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
 func TestMain(m *testing.M) {
 	time.Local = time.UTC // golden screens show instants
-	testscript.Main(m, map[string]func(){"tideover": main})
+	testscript.Main(m, map[string]func(){"tideover": main, "tideover-hub": hubMain, "stuck": stuck})
+}
+
+// hubMain is the head end, as its own command runs it.
+func hubMain() {
+	os.Exit(hub.Main(context.Background(), os.Args[1:], hub.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+}
+
+// stuck is a daemon that never ends what it is doing; its argument is the patience of the drain.
+func stuck() {
+	patience, err := time.ParseDuration(os.Args[1])
+	if err != nil {
+		panic(err)
+	}
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM)
+	if err := errors.Join(os.WriteFile("pid.new", strconv.AppendInt(nil, int64(os.Getpid()), 10), 0o600), os.Rename("pid.new", "pid")); err != nil {
+		panic(err)
+	}
+	obey(signals, patience, func() { _ = os.WriteFile("draining", nil, 0o600) }, nil, newLog(os.Stderr))
 }
 
 // TestScripts runs the real program through testdata/script.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata/script", UpdateScripts: *update})
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script", UpdateScripts: *update,
+		Setup: func(e *testscript.Env) error {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			_, port, err := net.SplitHostPort(l.Addr().String())
+			e.Setenv("PORT", port) // free a moment ago
+			return errors.Join(err, l.Close())
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"eventually": eventually, "post": post, "signal": sendSignal},
+	})
+}
+
+// sendSignal sends TERM or HUP to the process whose number a file holds.
+func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
+	known := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}
+	if neg || len(args) != 2 || known[args[0]] == 0 {
+		ts.Fatalf("usage: signal TERM|HUP FILE")
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(ts.ReadFile(args[1])))
+	ts.Check(err)
+	ts.Check(syscall.Kill(pid, known[args[0]]))
+}
+
+// eventuallyMax bounds every wait of a script, on a slow machine.
+const eventuallyMax = 30 * time.Second
+
+// eventually runs a command until it succeeds.
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: eventually COMMAND [ARG...]")
+	}
+	for end := time.Now().Add(eventuallyMax); ; time.Sleep(20 * time.Millisecond) {
+		err := ts.Exec(args[0], args[1:]...)
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("%v never succeeded: %v", args, err)
+		}
+	}
+}
+
+// post sends a file's text as JSON, with headers given as NAME=VALUE, where {FILE} stands for a file's text, and leaves the answer in the
+// file "answer". Its first argument is the status that is expected.
+func post(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: post STATUS URL FILE [NAME=VALUE...]")
+	}
+	req, err := http.NewRequest(http.MethodPost, args[1], strings.NewReader(ts.ReadFile(args[2])))
+	ts.Check(err)
+	req.Header.Set("Content-Type", "application/json")
+	for _, h := range args[3:] {
+		name, value, _ := strings.Cut(h, "=")
+		if before, file, ok := strings.Cut(strings.TrimSuffix(value, "}"), "{"); ok {
+			value = before + strings.TrimSpace(ts.ReadFile(file))
+		}
+		req.Header.Set(name, value)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	ts.Check(err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs("answer"), body, 0o600))
+	if strconv.Itoa(resp.StatusCode) != args[0] {
+		ts.Fatalf("%s: %d %s", args[1], resp.StatusCode, body)
+	}
 }
 
 // golden compares text with a file of testdata.
@@ -192,7 +286,7 @@ func TestObey_DrainsOnceAndReloadsAtWill(t *testing.T) {
 	signals <- syscall.SIGHUP
 	close(signals)
 	// A timer that would end this process must not outlive the test by its own time.
-	timer := obey(signals, func() { drained++ }, func() { reloaded++ }, slog.New(slog.DiscardHandler))
+	timer := obey(signals, time.Hour, func() { drained++ }, func() { reloaded++ }, slog.New(slog.DiscardHandler))
 	timer.Stop()
 	if drained != 1 || reloaded != 3 {
 		t.Errorf("drained %d times, reloaded %d times", drained, reloaded)

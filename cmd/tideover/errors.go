@@ -10,6 +10,7 @@ import (
 
 	"tideover"
 	"tideover/control"
+	"tideover/install"
 )
 
 // failure is an error of the command line itself.
@@ -98,6 +99,11 @@ func statusOf(err error) int {
 	}
 	if _, ok := errors.AsType[*tideover.Refusal](err); ok {
 		return exitRefused
+	}
+	for _, refused := range []error{install.ErrToken, install.ErrOtherStore, install.ErrInUse} {
+		if errors.Is(err, refused) {
+			return exitRefused
+		}
 	}
 	return exitFailed
 }

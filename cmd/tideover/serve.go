@@ -62,13 +62,14 @@ func serve(ctx context.Context, c daemon.Config, source daemon.Source, log *slog
 	defer signal.Stop(signals)
 	go func() {
 		// Left to itself: it ends with the process, which follows the daemon's end at once.
-		obey(signals, cancel, func() { reload(c, source, log) }, log)
+		obey(signals, drainMax, cancel, func() { reload(c, source, log) }, log)
 	}()
 	return daemon.Run(ctx, c, log)
 }
 
-// obey acts on signals: the first to stop drains, the second ends the process, as does a drain that takes too long.
-func obey(signals <-chan os.Signal, drain, reload func(), log *slog.Logger) (overtime *time.Timer) {
+// obey acts on signals until their channel is closed: the first to stop drains, the second ends the process, as does a drain that
+// outlasts patience; the timer of that is returned.
+func obey(signals <-chan os.Signal, patience time.Duration, drain, reload func(), log *slog.Logger) (overtime *time.Timer) {
 	for s := range signals {
 		switch {
 		case s == syscall.SIGHUP:
@@ -78,7 +79,7 @@ func obey(signals <-chan os.Signal, drain, reload func(), log *slog.Logger) (ove
 			os.Exit(exitFailed)
 		default:
 			log.Info("stopping", "signal", s.String())
-			overtime = time.AfterFunc(drainMax, func() {
+			overtime = time.AfterFunc(patience, func() {
 				log.Warn("not everything could be ended in time; what was answered is on disk, and the rest is asked for at the next start")
 				os.Exit(exitWell)
 			})

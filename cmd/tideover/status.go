@@ -121,7 +121,7 @@ func (p *program) uplinkLine(u control.Uplink, now tideover.Millis) string {
 	if u.Since != 0 {
 		facts[0] += " " + ago(u.Since, now)
 	}
-	if u.Interface != u.Name {
+	if u.Interface != "" && u.Interface != u.Name {
 		facts = append(facts, u.Interface)
 	}
 	if u.Connected && u.RTTMillis > 0 {
