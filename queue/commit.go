@@ -289,7 +289,7 @@ func (q *Queue) collect(last bool) (*batch, []Position, error) {
 		q.flying[id] = struct{}{}
 	}
 	if q.seq-max(q.headSeq, q.started) >= seqForce && len(b.entries) == 0 {
-		b.add(entry{seq: q.draw(), event: &event{Type: eventMark, At: tideover.MillisOf(time.Now())}}, 0)
+		b.add(markEntry(q.draw()), 0)
 	}
 	return b, again, nil
 }

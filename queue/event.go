@@ -32,7 +32,7 @@ const (
 	eventTerminal               // a terminal as it now is
 	eventHeard                  // every outbox position up to HubSeq is on disk
 	eventLedgerTime             // the last ledger time known
-	eventMark                   // nothing but a sequence, so that the counter cannot outrun the journal
+	eventMark                   // nothing but a sequence: a process has started, or has drawn many without a commit
 	eventTypesEnd
 )
 

@@ -398,6 +398,7 @@ func (q *Queue) begin(f *os.File) error {
 			q.untold[id] = struct{}{}
 		}
 		if r.Final() {
+			r.Seq = q.started // see fold
 			continue
 		}
 		next, err := tideover.Next(r.State, tideover.CauseReopened)
@@ -410,5 +411,25 @@ func (q *Queue) begin(f *os.File) error {
 	for _, r := range q.live {
 		q.schedule(r)
 	}
-	return nil
+	return q.mark()
 }
+
+// mark puts the first sequence of this process into the journal. Without it, what this process draws for changes in memory alone
+// would be drawn anew by the next one: seq would go back before a till's eyes.
+func (q *Queue) mark() error {
+	b := &batch{need: commitOverhead}
+	q.mu.Lock()
+	err := q.ride(b, nil)
+	added := err == nil && b.add(markEntry(q.draw()), 0)
+	q.mu.Unlock()
+	switch {
+	case err != nil:
+		return err
+	case !added:
+		q.log.Error("no space is left for the queue: nothing can be stored", "path", q.options.Path)
+		return nil
+	}
+	return q.write(b)
+}
+
+func markEntry(seq uint64) entry { return entry{seq: seq, event: &event{Type: eventMark, At: now()}} }

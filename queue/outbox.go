@@ -13,7 +13,6 @@ type outbox struct {
 
 // add tells that a position is on disk.
 func (o *outbox) add(position uint64) {
-	delete(o.missing, position)
 	if position <= o.have || len(o.ahead) >= aheadMax && position != o.have+1 {
 		return
 	}
@@ -60,6 +59,9 @@ func (o *outbox) miss(position uint64) {
 		o.missing[position] = struct{}{}
 	}
 }
+
+// took tells that a position that could not be taken has been taken now; catching up is written after it.
+func (o *outbox) took(position uint64) { delete(o.missing, position) }
 
 // limit returns how far a catching up through position may count.
 func (o *outbox) limit(position uint64) uint64 {

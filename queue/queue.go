@@ -190,6 +190,8 @@ func (q *Queue) fold(id tideover.ID) (*record, error) {
 			return nil, fmt.Errorf("%w: %w", err, ErrDamaged)
 		}
 	}
+	// An earlier process may have told a later sequence, of a change that was in its memory only.
+	r.Seq = max(r.Seq, q.started)
 	return r, nil
 }
 

@@ -57,6 +57,7 @@ func (q *Queue) End(told Told) error {
 		q.outbox.miss(told.HubSeq)
 		return fmt.Errorf("%s: %w", told.ID, err)
 	}
+	q.outbox.took(told.HubSeq)
 	outcome := told.Outcome
 	q.later(r, event{
 		Type: eventEnded, From: r.State, Cause: cause, Outcome: &outcome, HubSeq: told.HubSeq, Corrected: told.Corrected,
