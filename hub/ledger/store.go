@@ -79,6 +79,7 @@ func (s *Store) Redeem(hash, key [32]byte, cert Certificate, now tideover.Millis
 		return s.Certificate, nil
 	}
 	s.Token.UsedBy, s.Certificate, s.Revoked = key, cert, false
+	s.AnchorSeq, s.AnchorHead = 0, [32]byte{} // another machine may begin another journal
 	return cert, nil
 }
 
@@ -93,7 +94,8 @@ func (s *Store) Admits(fingerprint [32]byte) error {
 	return nil
 }
 
-// Hello takes the greeting of an edge's process. From then on claims by earlier incarnations are refused. Errors: [ErrSuperseded], for
+// Hello takes the greeting of an edge's process. From then on claims by earlier incarnations are refused. The welcome tells the anchor
+// as it was before: an edge that is behind it was restored. Errors: [ErrSuperseded], for
 // a process that was replaced already.
 func (v *View) Hello(h wire.Hello) (wire.Welcome, error) {
 	s := &v.Store
@@ -112,6 +114,7 @@ func (v *View) Hello(h wire.Hello) (wire.Welcome, error) {
 		LedgerTime: v.Now, AnchorSeq: s.AnchorSeq, AnchorHead: s.AnchorHead, PrunedBefore: s.PrunedBefore, GivenOut: s.HubSeq,
 		Terminals: s.Terminals,
 	}
+	v.Anchor(h.Incarnation, wire.Anchor{Seq: h.Seq, Head: h.Head})
 	return w, nil
 }
 
