@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -73,7 +74,7 @@ func (d stateDir) mayBecome(store string) (keepKey bool, err error) {
 		return false, nil
 	}
 	// Where identity.json cannot be read, the journal itself says whose it is when it is opened.
-	if had := d.store(); had != "" && had != store {
+	if had := d.peek().Store; had != "" && had != store {
 		return false, &Error{
 			What: text("%s holds the journal of store %q, and the token is for %q", "%s 中是门店 %q 的日志，而令牌属于门店 %q", d, had, store), Err: ErrOtherStore,
 			Hint: text("give the new store another state_dir; the journal may hold payments that are not at the hub yet",
@@ -107,7 +108,7 @@ func (d stateDir) enroll(ctx context.Context, token wire.Token, keepQueueKey boo
 	if err != nil {
 		return Identity{}, err
 	}
-	if err := d.prepare(id, answer, keepQueueKey); err != nil {
+	if err := d.prepare(id, tokenMark(token), answer, keepQueueKey); err != nil {
 		return Identity{}, fmt.Errorf("write the enrolment: %w", err)
 	}
 	if err := d.decide(); err != nil {
@@ -119,12 +120,18 @@ func (d stateDir) enroll(ctx context.Context, token wire.Token, keepQueueKey boo
 	return d.load()
 }
 
-// attempt returns the key for a token: the one of an earlier attempt with it, to which the hub may have answered already, or a new one that
-// is on disk.
+// tokenMark knows a token again without its secret.
+func tokenMark(token wire.Token) string {
+	sum := sha256.Sum256(token.Secret[:])
+	return hex.EncodeToString(sum[:])
+}
+
+// attempt returns the key for a token, which is on disk: the one of an earlier attempt with it, to which the hub may have answered
+// already, even if that was brought to its end; or a new one.
 func (d stateDir) attempt(token wire.Token) (*ecdsa.PrivateKey, error) {
 	p := stateDir(d.path(dirPreparing))
-	mark := sha256.Sum256(token.Secret[:])
-	if had, err := os.ReadFile(p.path(fileAttempt)); err == nil && string(had) == string(mark[:]) {
+	mark := tokenMark(token)
+	if had, err := os.ReadFile(p.path(fileAttempt)); err == nil && string(had) == mark {
 		if key, err := readKey(p.path(fileKey)); err == nil {
 			return key, nil
 		}
@@ -135,7 +142,7 @@ func (d stateDir) attempt(token wire.Token) (*ecdsa.PrivateKey, error) {
 	if err := os.Mkdir(string(p), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := d.usedKey(mark)
 	if err != nil {
 		return nil, err
 	}
@@ -146,10 +153,20 @@ func (d stateDir) attempt(token wire.Token) (*ecdsa.PrivateKey, error) {
 	if err := p.write(fileKey, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})); err != nil {
 		return nil, err
 	}
-	if err := p.write(fileAttempt, mark[:]); err != nil {
+	if err := p.write(fileAttempt, []byte(mark)); err != nil {
 		return nil, err
 	}
 	return key, errors.Join(p.sync(), d.sync())
+}
+
+// usedKey returns the machine's key if it was enrolled with the token of that mark, else a new one.
+func (d stateDir) usedKey(mark string) (*ecdsa.PrivateKey, error) {
+	if d.peek().Token == mark {
+		if key, err := readKey(d.path(fileKey)); err == nil {
+			return key, nil
+		}
+	}
+	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 }
 
 func readKey(path string) (*ecdsa.PrivateKey, error) {
@@ -173,9 +190,11 @@ func readKey(path string) (*ecdsa.PrivateKey, error) {
 }
 
 // prepare gathers the files of an enrolment beside its key.
-func (d stateDir) prepare(id Identity, answer wire.Enrolled, keepQueueKey bool) error {
+func (d stateDir) prepare(id Identity, mark string, answer wire.Enrolled, keepQueueKey bool) error {
 	p := stateDir(d.path(dirPreparing))
-	identity, err := json.MarshalIndent(id.file(), "", "  ")
+	file := id.file()
+	file.Token = mark
+	identity, err := json.MarshalIndent(file, "", "  ")
 	if err != nil {
 		return err
 	}

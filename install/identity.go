@@ -47,6 +47,7 @@ type identityFile struct {
 	Addresses  []string        `json:"addresses"`
 	EnrolledAt tideover.Millis `json:"enrolled_at"`
 	Terminals  []terminalFile  `json:"terminals"`
+	Token      string          `json:"token"` // SHA-256 of the token's secret, hexadecimal
 }
 
 type terminalFile struct {
@@ -137,14 +138,13 @@ func (d stateDir) load() (id Identity, err error) {
 	return id, d.loadCertificates(&id)
 }
 
-// store returns which store the machine is enrolled as, "" where that cannot be read.
-func (d stateDir) store() string {
-	var f identityFile
+// peek returns what identity.json says, empty where it cannot be read.
+func (d stateDir) peek() (f identityFile) {
 	b, err := os.ReadFile(d.path(fileIdentity))
 	if err != nil || json.Unmarshal(b, &f) != nil {
-		return ""
+		return identityFile{}
 	}
-	return f.Store
+	return f
 }
 
 func (d stateDir) loadCertificates(id *Identity) error {
