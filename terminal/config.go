@@ -1,10 +1,11 @@
 package terminal
 
 import (
-	"fmt"
+	"errors"
 	"net"
 	"net/netip"
 	"strings"
+	"syscall"
 	"time"
 
 	"tideover"
@@ -112,7 +113,39 @@ func isLoopback(host string) bool {
 	return err == nil && ip.Unmap().IsLoopback()
 }
 
-// busy turns a failed listen into words.
-func busy(listen string, err error) error {
-	return fmt.Errorf("listen on %s: %w (another program has it? `ss -ltnp` names it; endpoint.listen chooses another)", listen, err)
+// ListenError is why the endpoint cannot listen.
+type ListenError struct {
+	What tideover.Text // names the address, or the file
+	Hint tideover.Text // what to do next
+	Err  error
+}
+
+// Error implements error, in English.
+func (e *ListenError) Error() string { return e.What.En + ": " + e.Hint.En }
+
+// Unwrap returns the cause.
+func (e *ListenError) Unwrap() error { return e.Err }
+
+// Explain returns what is wrong and what to do next, in both languages.
+func (e *ListenError) Explain() (what, hint tideover.Text) { return e.What, e.Hint }
+
+// cannotListen says why an address cannot be listened on.
+func cannotListen(listen string, err error) error {
+	e := &ListenError{
+		What: tideover.Textf("the endpoint cannot listen on %s: %v", "终端接口无法监听 %s：%v", listen, err), Err: err,
+		Hint: tideover.Textf("check endpoint.listen in the configuration", "请检查配置中的 endpoint.listen"),
+	}
+	_, port, _ := net.SplitHostPort(listen)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		e.What = tideover.Textf("port %s is in use by another program (endpoint.listen = %q)", "端口 %s 已被其他程序占用（endpoint.listen = %q）", port, listen)
+		e.Hint = tideover.Textf("stop that program (ss -ltnp 'sport = :%s' names it), or change endpoint.listen",
+			"请停止占用该端口的程序（用 ss -ltnp 'sport = :%s' 查看），或修改 endpoint.listen", port)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		e.What = tideover.Textf("this machine has no address %s (endpoint.listen)", "本机没有地址 %s（endpoint.listen）", listen)
+	case errors.Is(err, syscall.EACCES):
+		e.What = tideover.Textf("this user may not listen on port %s (endpoint.listen = %q)", "当前用户无权监听端口 %s（endpoint.listen = %q）", port, listen)
+		e.Hint = tideover.Textf("choose a port from 1024 on", "请选择 1024 及以上的端口")
+	}
+	return e
 }

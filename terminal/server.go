@@ -78,13 +78,17 @@ func (s *Server) Listen() error {
 	if s.cfg.TLS == TLSFiles {
 		pair, err := tls.LoadX509KeyPair(s.cfg.TLSCert, s.cfg.TLSKey)
 		if err != nil {
-			return fmt.Errorf("endpoint.tls_cert %s, endpoint.tls_key %s: %w", s.cfg.TLSCert, s.cfg.TLSKey, err)
+			return &ListenError{
+				What: tideover.Textf("the certificate %s with the key %s cannot be used: %v", "无法使用证书 %s 及其密钥 %s：%v", s.cfg.TLSCert, s.cfg.TLSKey, err),
+				Hint: tideover.Textf("check endpoint.tls_cert and endpoint.tls_key: PEM files that belong together", "请检查 endpoint.tls_cert 和 endpoint.tls_key：应为配套的 PEM 文件"),
+				Err:  err,
+			}
 		}
 		conf = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 	}
 	inner, err := net.Listen("tcp", s.cfg.Listen)
 	if err != nil {
-		return busy(s.cfg.Listen, err)
+		return cannotListen(s.cfg.Listen, err)
 	}
 	s.listener = limitConns(inner, s.log)
 	if conf != nil {
