@@ -187,7 +187,11 @@ func (f *forwarder) confirm(c wire.Confirmation) error {
 	if c.Adopt != nil {
 		told.Adopt = draftOf(*c.Adopt)
 	}
-	return f.queue.End(told)
+	if err := f.queue.End(told); err != nil {
+		return err
+	}
+	f.log.Info("told", "txn", c.ID, "state", c.Outcome.Result.String(), "corrected", c.Corrected)
+	return nil
 }
 
 // adopt takes the hub's record of a key over that this edge holds with another request: it has lost its own, and the till is told that
