@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tideover"
 )
 
@@ -51,7 +53,35 @@ func listenAdmin(path string) (net.Listener, error) {
 		l.Close()
 		return nil, adminPathError(path, err)
 	}
-	return l, nil
+	return ownListener{l}, nil
+}
+
+// ownListener takes connections of root and of the hub's own user alone, whatever the socket's mode has become.
+type ownListener struct{ net.Listener }
+
+// Accept implements net.Listener.
+func (l ownListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if u, ok := c.(*net.UnixConn); ok && own(u) {
+			return c, nil
+		}
+		c.Close()
+	}
+}
+
+func own(c *net.UnixConn) bool {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var peer *unix.Ucred
+	var failed error
+	err = raw.Control(func(fd uintptr) { peer, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	return err == nil && failed == nil && (peer.Uid == 0 || int(peer.Uid) == os.Geteuid())
 }
 
 func adminPathError(path string, err error) error {

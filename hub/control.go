@@ -133,16 +133,17 @@ func (se *session) speak(ctx context.Context, st *quic.Stream) error {
 }
 
 // overdue says whether something said on this stream has stayed unacknowledged for too long. Everything is then said again, so the
-// times start anew.
+// times start anew; an edge that acknowledges nothing hears it ever more rarely.
 func (se *session) overdue() bool {
 	se.mu.Lock()
 	defer se.mu.Unlock()
 	now, late := se.srv.now(), false
 	for _, at := range se.unack {
-		late = late || now.Sub(at) >= repeatAfter
+		late = late || now.Sub(at) >= se.repeat
 	}
 	if late {
 		clear(se.unack)
+		se.repeat = min(2*se.repeat, repeatMax)
 	}
 	return late
 }
@@ -165,7 +166,10 @@ func (se *session) acknowledged(have []wire.Position) {
 	se.mu.Lock()
 	defer se.mu.Unlock()
 	for _, p := range have {
-		delete(se.unack, p.HubSeq)
+		if _, said := se.unack[p.HubSeq]; said {
+			delete(se.unack, p.HubSeq)
+			se.repeat = repeatAfter
+		}
 	}
 }
 

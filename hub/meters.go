@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
+
+	"tideover/hub/ledger/bolt"
 )
 
 // meters count what the server does; /metrics shows them.
@@ -35,15 +37,37 @@ func newMeters() *meters {
 	}
 }
 
-// watch adds what the server knows by itself.
-func (m *meters) watch(s *server) {
-	m.set.NewGauge("tideover_hub_connections", func() float64 { return float64(s.connections.Load()) })
-	m.set.NewGauge("tideover_hub_transactions_in_flight", func() float64 { return float64(s.inflight.Load()) })
-	m.set.NewGauge("tideover_hub_stores_connected", func() float64 {
+// watch adds what the parts know by themselves.
+func (m *meters) watch(h *hub) {
+	s := h.server
+	gauge := func(name string, read func() int64) {
+		m.set.NewGauge("tideover_hub_"+name, func() float64 { return float64(read()) })
+	}
+	gauge("connections", s.connections.Load)
+	gauge("handshakes", s.handshaking.Load)
+	gauge("transactions_in_flight", s.inflight.Load)
+	gauge("stores_connected", func() int64 {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return float64(len(s.sessions))
+		return int64(len(s.sessions))
 	})
+	gauge("platform_calls", func() int64 { return int64(h.desk.Load().Calls) })
+	gauge("transactions_working", func() int64 { return int64(h.desk.Load().Working) })
+	ledger := func(name string, pick func(bolt.Stats) int64) {
+		gauge("ledger_"+name, func() int64 {
+			stats, err := h.state.ledger.Stats()
+			if err != nil {
+				return -1
+			}
+			return pick(stats)
+		})
+	}
+	ledger("transactions", func(s bolt.Stats) int64 { return s.Rows })
+	ledger("open", func(s bolt.Stats) int64 { return s.Open })
+	ledger("manual", func(s bolt.Stats) int64 { return s.Manual })
+	ledger("outbox", func(s bolt.Stats) int64 { return s.Outbox })
+	ledger("commits", func(s bolt.Stats) int64 { return s.Commits })
+	ledger("bytes", func(s bolt.Stats) int64 { return s.Bytes })
 }
 
 // probes answers /metrics, /healthz (the committing loop is alive) and /readyz (the hub takes transactions).

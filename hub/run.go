@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -97,7 +96,7 @@ func open(c Config, o Options) (_ *hub, err error) {
 		listen: c.Listen, keys: h.state.keys, desk: h.desk, stores: h.stores, metrics: h.meters, log: o.Log, now: time.Now,
 		sessions: make(map[string]map[*session]struct{}),
 	}
-	h.meters.watch(h.server)
+	h.meters.watch(h)
 	if err = h.server.open(); err != nil {
 		return nil, err
 	}
@@ -153,7 +152,7 @@ func (h *hub) run(ctx context.Context) error {
 		g.Go(func() error {
 			err := run()
 			if err != nil {
-				err = fmt.Errorf("%s: %w", what, err)
+				err = broke(what, err)
 				fail(err)
 			}
 			return err
@@ -200,6 +199,18 @@ func (h *hub) run(ctx context.Context) error {
 		h.log.Info("stopped")
 	}
 	return err
+}
+
+// broke is what a part's failure means to people.
+func broke(part string, err error) error {
+	if _, ok := errors.AsType[explainer](err); ok {
+		return err
+	}
+	return &Error{
+		What: text("the hub had to stop (%s)", "hub 不得不停止（%s）", part), Err: err,
+		Hint: text("everything that was answered is in the ledger: mend the cause (often the disk) and start it again",
+			"所有已应答的内容都在账本中：请排除原因（常为磁盘问题）后重新启动"),
+	}
 }
 
 // close gives everything back, in any state of opening.

@@ -22,6 +22,10 @@ const (
 	// storeConnectionsMax is well above the uplinks of one router; beyond it the connection that has been silent longest is closed.
 	storeConnectionsMax = 16
 	enrolmentsMax       = 64
+	// connectionIDSize makes an edge's probe, a datagram of 8 bytes, larger than the 42 bytes that a packet must exceed for quic-go to
+	// answer it with a stateless reset (protocol.MinStatelessResetSize): 1 + 16 + 2 + 9 + 16 = 44. By it an edge notices at its next
+	// probe that the hub was started again.
+	connectionIDSize = 16
 	// handshakesMax is how many handshakes may run before newcomers must first prove their address (Retry).
 	handshakesMax = 256
 
@@ -79,7 +83,7 @@ func (s *server) open() error {
 	s.socket = conn
 	s.transport = &quic.Transport{
 		Conn: conn, StatelessResetKey: (*quic.StatelessResetKey)(&s.keys.reset), TokenGeneratorKey: (*quic.TokenGeneratorKey)(&s.keys.token),
-		ConnectionIDLength:  8,
+		ConnectionIDLength: connectionIDSize, ConnContext: s.handshake,
 		VerifySourceAddress: func(net.Addr) bool { return s.handshaking.Load() > handshakesMax },
 	}
 	s.listener, err = s.transport.Listen(s.keys.ca.tlsConfig(s.keys.server), &quic.Config{
@@ -95,6 +99,23 @@ func (s *server) open() error {
 	return nil
 }
 
+// handshake counts one connection among those that shake hands, until it is accepted or fails.
+type handshake struct {
+	once  sync.Once
+	count *atomic.Int64
+}
+
+type handshakeKey struct{}
+
+func (h *handshake) done() { h.once.Do(func() { h.count.Add(-1) }) }
+
+func (s *server) handshake(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
+	h := &handshake{count: &s.handshaking}
+	s.handshaking.Add(1)
+	context.AfterFunc(ctx, h.done)
+	return context.WithValue(ctx, handshakeKey{}, h), nil
+}
+
 // addr is the address that the server is bound to.
 func (s *server) addr() *net.UDPAddr { return s.socket.LocalAddr().(*net.UDPAddr) }
 
@@ -108,6 +129,9 @@ func (s *server) run(ctx, hurry context.Context) error {
 		conn, err = s.listener.Accept(ctx)
 		if err != nil {
 			break
+		}
+		if h, ok := conn.Context().Value(handshakeKey{}).(*handshake); ok {
+			h.done()
 		}
 		if s.connections.Add(1) > connectionsMax {
 			s.connections.Add(-1)

@@ -241,6 +241,7 @@ func TestServer_BrokenProtocolEndsTheConnection(t *testing.T) {
 }
 
 func TestServer_SlowStreamIsGivenUpAlone(t *testing.T) {
+	t.Parallel()
 	h := newTestHub(t, sandbox.Behaviour{})
 	e := newEdge(t, h.add("shop-0001"))
 	l := e.connect()
@@ -334,7 +335,7 @@ func TestServer_OutcomeNobodyWaitsForIsPushed(t *testing.T) {
 
 func TestServer_ProbesAndMetrics(t *testing.T) {
 	h := newTestHub(t, sandbox.Behaviour{})
-	for path, want := range map[string]string{"/healthz": "ok", "/readyz": "ok", "/metrics": "tideover_hub_connections 0"} {
+	for path, want := range map[string]string{"/healthz": "ok", "/readyz": "ok", "/metrics": "tideover_hub_handshakes 0"} {
 		resp, err := http.Get("http://" + h.ready.Metrics + path)
 		if err != nil {
 			t.Fatal(err)
@@ -345,5 +346,72 @@ func TestServer_ProbesAndMetrics(t *testing.T) {
 		if resp.StatusCode != http.StatusOK || !strings.Contains(b.String(), want) {
 			t.Errorf("%s: %s", path, b.String())
 		}
+	}
+}
+
+func TestServer_UnacknowledgedPushIsSaidAgain(t *testing.T) {
+	t.Parallel()
+	h := newTestHub(t, sandbox.Behaviour{})
+	e := newEdge(t, h.add("shop-0001"))
+	l := e.connect()
+	l.replay()
+	c := mustEnd(t, l.submit(e.sale("k", 1)), tideover.StateApproved)
+	l.conn.CloseWithError(0, "")
+	l = e.connect()
+	l.replay() // said once, and not acknowledged
+	if again, ok := l.next().(wire.Confirmation); !ok || again.ID != c.ID || again.HubSeq != c.HubSeq {
+		t.Errorf("got %+v, want %+v again", again, c)
+	}
+}
+
+func TestServer_EndsOfADeadLinkAreSaidOnAnother(t *testing.T) {
+	h := newTestHub(t, sandbox.Behaviour{})
+	e := newEdge(t, h.add("shop-0001"))
+	alive := e.connect()
+	alive.replay()
+	mustEnd(t, alive.submit(e.sale("k", 1)), tideover.StateApproved)
+	dead := e.connect()
+	dead.replay() // heard the end, and dies without a word
+	dead.conn.CloseWithError(0, "")
+	if c, ok := alive.next().(wire.Confirmation); !ok || c.ID != e.sale("k", 1).ID {
+		t.Errorf("got %+v", c)
+	}
+}
+
+func TestServer_ConnectionsOfAStoreAreBounded(t *testing.T) {
+	h := newTestHub(t, sandbox.Behaviour{})
+	e := newEdge(t, h.add("shop-0001"))
+	first := e.connect()
+	for range storeConnectionsMax {
+		time.Sleep(2 * time.Millisecond) // the first one is the longest silent
+		e.connect()
+	}
+	mustClose(t, first.conn, wire.CloseBusy)
+}
+
+func TestServer_StreamsOfAConnectionAreBounded(t *testing.T) {
+	h := newTestHub(t, sandbox.Behaviour{})
+	l := newEdge(t, h.add("shop-0001")).connect()
+	for n := 1; ; n++ {
+		if _, err := l.conn.OpenStream(); err != nil {
+			if n != streamsMax { // the control stream is one of them
+				t.Errorf("stream %d is refused: %v", n, err)
+			}
+			return
+		}
+		if n > streamsMax {
+			t.Fatal("no limit")
+		}
+	}
+}
+
+func TestVerdict_WhatNeedsAPersonIsNotWell(t *testing.T) {
+	for _, s := range []Status{{Manual: 1}, {Draining: true}} {
+		if well, line := verdict(s); well || line.En == "" || line.Zh == "" {
+			t.Errorf("%+v: %v, %q", s, well, line)
+		}
+	}
+	if well, _ := verdict(Status{Open: 3, Outbox: 5}); !well {
+		t.Error("work under way is not well")
 	}
 }

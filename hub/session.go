@@ -26,6 +26,7 @@ const (
 	// repeatAfter is how long a confirmation that was pushed may stay unacknowledged before it is said again: an edge
 	// acknowledges within 200 ms of its commit.
 	repeatAfter = 10 * time.Second
+	repeatMax   = 5 * time.Minute
 	// partWait is how long an edge that was refused has to read why.
 	partWait = 2 * time.Second
 	// outboxPage bounds how many confirmations of a replay are held in memory at once.
@@ -55,15 +56,17 @@ type session struct {
 	out         chan outgoing
 	missed      atomic.Bool // out was full: replay
 
-	mu     sync.Mutex           // guards unack
+	mu     sync.Mutex           // guards what follows
 	unack  map[uint64]time.Time // hub sequences said on the control stream and not acknowledged, and when they were said
-	opened atomic.Bool          // the control stream is open
+	repeat time.Duration        // how long they may stay so
+
+	opened atomic.Bool // the control stream is open
 }
 
 func newSession(s *server, conn *quic.Conn, cert *x509.Certificate, log *slog.Logger) *session {
 	se := &session{
 		srv: s, conn: conn, store: cert.Subject.CommonName, certificate: fingerprint(cert.Raw), log: log,
-		ready: make(chan struct{}), out: make(chan outgoing, outgoingMax), unack: make(map[uint64]time.Time),
+		ready: make(chan struct{}), out: make(chan outgoing, outgoingMax), unack: make(map[uint64]time.Time), repeat: repeatAfter,
 	}
 	se.touch()
 	return se

@@ -6,7 +6,7 @@ import (
 	"tideover"
 )
 
-// status tells how the running hub is. It is well unless it drains or something needs a person.
+// status tells how the running hub is.
 func (h *hub) status(ctx context.Context) (Status, error) {
 	list, err := h.stores.List(ctx)
 	if err != nil {
@@ -35,14 +35,17 @@ func (h *hub) status(ctx context.Context) (Status, error) {
 			s.Connected++
 		}
 	}
+	s.Well, s.Verdict = verdict(s)
+	return s, nil
+}
+
+// verdict says in one line how the hub is. It is well unless it stops or something needs a person.
+func verdict(s Status) (well bool, line tideover.Text) {
 	switch {
 	case s.Draining:
-		s.Verdict = text("draining: the hub is stopping", "正在停止：hub 即将退出")
+		return false, text("draining: the hub is stopping", "正在停止：hub 即将退出")
 	case s.Manual > 0:
-		s.Verdict = text("%d transactions need a person", "%d 笔交易需要人工处理", s.Manual)
-	default:
-		s.Well = true
-		s.Verdict = text("well", "正常")
+		return false, text("%d of the ledger's transactions need a person", "账本中有 %d 笔交易需要人工处理", s.Manual)
 	}
-	return s, nil
+	return true, text("well", "正常")
 }
