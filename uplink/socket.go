@@ -65,10 +65,11 @@ var linkDown = []syscall.Errno{
 	unix.ENETUNREACH, unix.ENODEV, unix.ENETDOWN, unix.EACCES, unix.EHOSTUNREACH, unix.EPERM, unix.ENOBUFS, unix.EADDRNOTAVAIL,
 }
 
-func (s *socket) swallow(err error) error {
+// swallow tells down of an error that means so, and passes on every other.
+func swallow(err error, down func(error)) error {
 	for _, e := range linkDown {
 		if errors.Is(err, e) {
-			s.down(e)
+			down(e)
 			return nil
 		}
 	}
@@ -79,7 +80,7 @@ func (s *socket) swallow(err error) error {
 func (s *socket) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int, err error) {
 	n, oobn, err = s.UDPConn.WriteMsgUDP(b, oob, addr)
 	if err != nil {
-		if err = s.swallow(err); err == nil {
+		if err = swallow(err, s.down); err == nil {
 			n, oobn = len(b), len(oob)
 		}
 	}
@@ -90,7 +91,7 @@ func (s *socket) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int, err
 func (s *socket) WriteTo(b []byte, addr net.Addr) (int, error) {
 	n, err := s.UDPConn.WriteTo(b, addr)
 	if err != nil {
-		if err = s.swallow(err); err == nil {
+		if err = swallow(err, s.down); err == nil {
 			n = len(b)
 		}
 	}

@@ -1,0 +1,679 @@
+package uplink
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"reflect"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"golang.org/x/sys/unix"
+
+	"tideover"
+	"tideover/netmon"
+	"tideover/wire"
+)
+
+const (
+	hubA = "192.0.2.1:8443"
+	hubB = "192.0.2.2:8443"
+)
+
+// shop is an uplink and a hub with a simulated link between them, in a synctest bubble.
+type shop struct {
+	t       *testing.T
+	ca      *authority
+	net     *simNet
+	hubs    []*testHub
+	peer    *testPeer
+	up      *Uplink
+	links   chan netmon.Change
+	pending atomic.Bool
+	stop    context.CancelFunc
+	ended   chan error
+}
+
+// open starts an uplink towards the addresses; hubs are started by the test.
+func open(t *testing.T, addresses ...string) *shop {
+	t.Helper()
+	s := &shop{
+		t: t, ca: newAuthority(t), net: newSimNet(), peer: &testPeer{}, links: make(chan netmon.Change, 1), ended: make(chan error, 1),
+	}
+	s.up = New(Config{
+		Name: "eth1", Addresses: addresses, TLS: s.ca.edgeTLS(t), Links: s.links, Pending: s.pending.Load,
+	}, s.peer, testLog(t))
+	s.up.net = s.net
+	ctx, stop := context.WithCancel(t.Context())
+	s.stop = stop
+	go func() { s.ended <- s.up.Run(ctx) }()
+	return s
+}
+
+func (s *shop) hub(addr string, change func(*testHub)) *testHub {
+	s.t.Helper()
+	h := startHub(s.t, s.net.listen(addr), s.ca.hubTLS(s.t), change)
+	s.hubs = append(s.hubs, h)
+	return h
+}
+
+// close ends everything: a bubble must be empty at its end.
+func (s *shop) close() {
+	s.stop()
+	if err := <-s.ended; err != nil {
+		s.t.Error(err)
+	}
+	for _, h := range s.hubs {
+		h.stop()
+	}
+}
+
+// connected waits until calls are taken, for at most max.
+func (s *shop) connected(limit time.Duration) {
+	s.t.Helper()
+	s.until(limit, func() bool { return s.up.State().Connected })
+}
+
+func (s *shop) until(limit time.Duration, done func() bool) {
+	s.t.Helper()
+	for begin := time.Now(); !done(); time.Sleep(time.Millisecond) {
+		if time.Since(begin) > limit {
+			s.t.Fatalf("not within %s; %+v", limit, s.up.State())
+		}
+	}
+}
+
+// bubble runs a test with one hub that is connected.
+func bubble(t *testing.T, change func(*testHub), test func(t *testing.T, s *shop, h *testHub)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, hubA)
+		defer s.close()
+		h := s.hub(hubA, change)
+		s.connected(5 * time.Second)
+		test(t, s, h)
+	})
+}
+
+func TestSubmit_BringsAnEndHome(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *shop, h *testHub) {
+		m := submit("k1", tideover.KindSale)
+		var order []string
+		err := s.up.Submit(t.Context(), m, Hooks{
+			Sending: func(link string) error {
+				if len(heardOf[wire.Submit](h)) > 0 {
+					t.Error("the hub had it before")
+				}
+				order = append(order, "sending over "+link)
+				return nil
+			},
+			Progress: func(p wire.Progress) { order = append(order, p.State.String()) },
+		})
+		check(t, err)
+		if want := []string{"sending over eth1", "pending"}; !reflect.DeepEqual(order, want) {
+			t.Errorf("hooks: %v, want %v", order, want)
+		}
+		if got := heardOf[wire.Submit](h); len(got) != 1 || !reflect.DeepEqual(got[0], m) {
+			t.Errorf("the hub has %+v", got)
+		}
+		if len(s.peer.confirmed) != 1 || s.peer.confirmed[0].ID != m.ID {
+			t.Errorf("confirmed: %+v", s.peer.confirmed)
+		}
+	})
+}
+
+func TestUplink_ReplaysTheOutboxInOrder(t *testing.T) {
+	var box []wire.Confirmation
+	for i := range uint64(40) {
+		box = append(box, confirmation(tideover.ID{byte(i + 1)}, i+1))
+	}
+	bubble(t, func(h *testHub) { h.outbox = box }, func(t *testing.T, s *shop, h *testHub) {
+		s.until(time.Second, func() bool { return len(s.peer.order()) == len(box)+2 })
+		said := s.peer.order()
+		if said[0] != "welcome "+hubA || said[1] != "confirm 1" || said[40] != "confirm 40" || said[41] != "caught up 40" {
+			t.Errorf("said %v", said)
+		}
+	})
+}
+
+func TestAck_GathersFor200Milliseconds(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *shop, h *testHub) {
+		begin := time.Now()
+		for i := range 3 {
+			s.up.Ack([]wire.Position{{ID: tideover.ID{1}, HubSeq: uint64(i + 1)}})
+			time.Sleep(10 * time.Millisecond)
+		}
+		s.until(time.Second, func() bool { return len(heardOf[wire.Ack](h)) > 0 })
+		if took := time.Since(begin); took > ackWait+30*time.Millisecond {
+			t.Errorf("after %s", took)
+		}
+		many := make([]wire.Position, 100)
+		for i := range many {
+			many[i] = wire.Position{ID: tideover.ID{2}, HubSeq: uint64(i + 10)}
+		}
+		begin = time.Now()
+		s.up.Ack(many)
+		var have []uint64
+		s.until(100*time.Millisecond, func() bool {
+			have = nil
+			for _, a := range heardOf[wire.Ack](h) {
+				if len(a.Have) > wire.AckMax {
+					t.Fatalf("%d in one frame", len(a.Have))
+				}
+				for _, p := range a.Have {
+					have = append(have, p.HubSeq)
+				}
+			}
+			return len(have) == 103
+		})
+	})
+}
+
+func TestUplink_WithoutALinkNothingLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, hubA)
+		defer s.close()
+		err := s.up.Submit(t.Context(), submit("k", tideover.KindRefund), Hooks{Sending: func(string) error {
+			t.Error("the hook ran")
+			return nil
+		}})
+		if !errors.Is(err, ErrNoLink) {
+			t.Error(err)
+		}
+		if st := s.up.State(); st.Connected || st.Err == nil {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+func TestSubmit_VetoedByTheHook(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *shop, h *testHub) {
+		no := errors.New("ended meanwhile")
+		err := s.up.Submit(t.Context(), submit("k", tideover.KindSale), Hooks{Sending: func(string) error { return no }})
+		if !errors.Is(err, ErrVetoed) || !errors.Is(err, no) {
+			t.Error(err)
+		}
+		time.Sleep(time.Second)
+		if got := heardOf[wire.Submit](h); len(got) > 0 {
+			t.Error("it left")
+		}
+	})
+}
+
+// TestSubmit_SaleIsProbedFirst: on a link of which nobody knows, a sale waits for an echo; if none comes, nothing of it has left.
+// A refund does not wait.
+func TestSubmit_SaleIsProbedFirst(t *testing.T) {
+	bubble(t, func(h *testHub) { h.answer = gotOnly }, func(t *testing.T, s *shop, h *testHub) {
+		time.Sleep(500 * time.Millisecond) // no probe is under way
+		s.up.current().pulse.doubt()
+		begin := time.Now()
+		sent := make(chan time.Duration, 1)
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		err := s.up.Submit(ctx, submit("k1", tideover.KindSale), Hooks{Sending: func(string) error { sent <- time.Since(begin); return nil }})
+		cancel()
+		if took := <-sent; took != 20*time.Millisecond || !errors.Is(err, ErrLost) {
+			t.Errorf("sent after %s, want one round trip; %v", took, err)
+		}
+
+		s.net.set(func(n *simNet) { n.cut = true })
+		s.up.current().pulse.doubt()
+		refunded := make(chan error, 1)
+		left := false
+		go func() {
+			refunded <- s.up.Submit(t.Context(), submit("k2", tideover.KindRefund), Hooks{Sending: func(string) error { left = true; return nil }})
+		}()
+		err = s.up.Submit(t.Context(), submit("k3", tideover.KindSale), Hooks{Sending: func(string) error {
+			t.Error("the sale left")
+			return nil
+		}})
+		if !errors.Is(err, ErrNoLink) {
+			t.Errorf("the sale: %v", err)
+		}
+		if err := <-refunded; !errors.Is(err, ErrLost) || !left {
+			t.Errorf("the refund: %v, left: %v", err, left)
+		}
+		s.net.set(func(n *simNet) { n.cut = false })
+		s.connected(2 * time.Second)
+		for _, m := range heardOf[wire.Submit](h) {
+			if m.Key == "k3" {
+				t.Error("the hub has the sale")
+			}
+		}
+	})
+}
+
+// TestSubmit_FreshnessIsOfTheLastSecondAndAHalf cuts the link right after an echo, and sends a sale at each moment until the connection
+// is given up.
+func TestSubmit_FreshnessIsOfTheLastSecondAndAHalf(t *testing.T) {
+	for _, after := range []time.Duration{100 * time.Millisecond, 1400 * time.Millisecond, 1510 * time.Millisecond} {
+		t.Run(after.String(), func(t *testing.T) {
+			bubble(t, func(h *testHub) { h.answer = gotOnly }, func(t *testing.T, s *shop, h *testHub) {
+				heard := s.up.State().Heard
+				s.until(2*time.Second, func() bool { return s.up.State().Heard.After(heard) })
+				s.net.set(func(n *simNet) { n.cut = true })
+				time.Sleep(time.Until(s.up.State().Heard.Add(after)))
+				left := false
+				err := s.up.Submit(t.Context(), submit("k", tideover.KindSale), Hooks{Sending: func(string) error { left = true; return nil }})
+				if left != (after < freshMax) || errors.Is(err, ErrLost) != left || errors.Is(err, ErrNoLink) == left {
+					t.Errorf("left: %v, %v", left, err)
+				}
+			})
+		})
+	}
+}
+
+func TestUplink_SilenceLosesWhatIsOnTheWay(t *testing.T) {
+	bubble(t, func(h *testHub) { h.answer = gotOnly }, func(t *testing.T, s *shop, h *testHub) {
+		lost := make(chan error, 1)
+		go func() { lost <- s.up.Submit(t.Context(), submit("k", tideover.KindSale), Hooks{}) }()
+		s.until(time.Second, func() bool { return len(heardOf[wire.Submit](h)) == 1 })
+		time.Sleep(3 * time.Second) // probed often by now
+		s.net.set(func(n *simNet) { n.cut = true })
+		cut := time.Now()
+		err := <-lost
+		if took := time.Since(cut); !errors.Is(err, ErrLost) || !strings.Contains(err.Error(), errSilent.Error()) || took < time.Second || took > 2*time.Second {
+			t.Errorf("%v after %s", err, took)
+		}
+		if s.up.State().Connected {
+			t.Error("still connected")
+		}
+	})
+}
+
+// TestUplink_RedialsWithinASecondWhilePending holds the pauses between attempts through a minute of silence, and finds the healed link.
+func TestUplink_RedialsWithinASecondWhilePending(t *testing.T) {
+	for _, c := range []struct {
+		pending bool
+		longest time.Duration
+		most    int // attempts in the minute
+	}{{true, redialPendingMax, 200}, {false, redialIdleMax, 40}} {
+		bubble(t, nil, func(t *testing.T, s *shop, h *testHub) {
+			s.pending.Store(c.pending)
+			s.net.set(func(n *simNet) { n.cut = true })
+			s.until(4*time.Second, func() bool { return !s.up.State().Connected })
+			time.Sleep(time.Minute)
+			opens := s.net.attempts()[1:]
+			for i := range opens[1:] {
+				if pause := opens[i+1].Sub(opens[i]); pause > c.longest+pendingLook {
+					t.Errorf("pending %v: %s between two attempts", c.pending, pause)
+				}
+			}
+			if len(opens) > c.most {
+				t.Errorf("pending %v: %d attempts in a minute", c.pending, len(opens))
+			}
+			s.net.set(func(n *simNet) { n.cut = false })
+			s.connected(c.longest + pendingLook + 200*time.Millisecond)
+		})
+	}
+}
+
+// TestUplink_SeesThatSomethingBecamePending: an idle pause of seconds ends early.
+func TestUplink_SeesThatSomethingBecamePending(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *shop, h *testHub) {
+		s.net.set(func(n *simNet) { n.cut = true })
+		s.until(4*time.Second, func() bool { return !s.up.State().Connected })
+		time.Sleep(time.Minute)
+		before := len(s.net.attempts())
+		s.pending.Store(true)
+		s.until(redialPendingMax+pendingLook, func() bool { return len(s.net.attempts()) > before })
+	})
+}
+
+func TestUplink_RedialsAtOnceWhenALinkReturns(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *shop, h *testHub) {
+		s.net.set(func(n *simNet) { n.fails = unix.ENETUNREACH })
+		s.until(4*time.Second, func() bool { return !s.up.State().Connected })
+		time.Sleep(time.Minute)
+		if err := s.up.State().Err; !errors.Is(err, unix.ENETUNREACH) {
+			t.Errorf("said %v", err)
+		}
+		changed := s.up.Changed()
+		s.net.set(func(n *simNet) { n.fails = nil })
+		s.links <- netmon.Change{What: netmon.Links, Interfaces: []string{"eth1"}}
+		s.connected(100 * time.Millisecond)
+		select {
+		case <-changed:
+		default:
+			t.Error("nobody was told")
+		}
+	})
+}
+
+// TestUplink_SurvivesSendErrors takes the link away for a second: the connection and what is on it stay.
+func TestUplink_SurvivesSendErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		s := open(t, hubA)
+		defer s.close()
+		h := s.hub(hubA, func(h *testHub) { h.answer = approveAfter(release) })
+		s.connected(time.Second)
+		done := make(chan error, 1)
+		go func() { done <- s.up.Submit(t.Context(), submit("k", tideover.KindSale), Hooks{}) }()
+		s.until(time.Second, func() bool { return len(heardOf[wire.Submit](h)) == 1 })
+		since := s.up.State().Since
+		for _, err := range linkDown {
+			s.net.set(func(n *simNet) { n.fails = err })
+			s.up.Redial() // something is sent
+			time.Sleep(time.Second)
+			s.net.set(func(n *simNet) { n.fails = nil })
+			time.Sleep(2 * time.Second)
+		}
+		close(release)
+		check(t, <-done)
+		if st := s.up.State(); !st.Connected || !st.Since.Equal(since) || len(h.connections()) != 1 {
+			t.Errorf("%+v, %d connections", st, len(h.connections()))
+		}
+		// Any other error is the end of the connection, as quic-go has it.
+		s.net.set(func(n *simNet) { n.fails = unix.EIO })
+		s.until(3*time.Second, func() bool { return !s.up.State().Connected })
+	})
+}
+
+// TestUplink_FindsARestartedHub: the hub's process dies and comes back at its address with the same reset key.
+func TestUplink_FindsARestartedHub(t *testing.T) {
+	bubble(t, func(h *testHub) { h.answer = gotOnly }, func(t *testing.T, s *shop, h *testHub) {
+		lost := make(chan error, 1)
+		go func() { lost <- s.up.Submit(t.Context(), submit("k", tideover.KindRefund), Hooks{}) }()
+		s.until(time.Second, func() bool { return len(heardOf[wire.Submit](h)) == 1 })
+		again := s.hub(hubA, nil) // what the old one says is not delivered any more
+		begin := time.Now()
+		if err := <-lost; !errors.Is(err, ErrLost) {
+			t.Error(err)
+		}
+		s.connected(3 * time.Second)
+		if took := time.Since(begin); took > 3*time.Second {
+			t.Errorf("back after %s", took)
+		}
+		check(t, s.up.Submit(t.Context(), submit("k", tideover.KindRefund), Hooks{}))
+		if len(heardOf[wire.Submit](again)) != 1 {
+			t.Error("the new process was not asked")
+		}
+	})
+}
+
+// TestUplink_HubThatClosesIsLeft: a hub that stops says so; the calls on it are lost at once.
+func TestUplink_HubThatClosesIsLeft(t *testing.T) {
+	bubble(t, func(h *testHub) { h.answer = gotOnly }, func(t *testing.T, s *shop, h *testHub) {
+		lost := make(chan error, 1)
+		go func() { lost <- s.up.Submit(t.Context(), submit("k", tideover.KindSale), Hooks{}) }()
+		s.until(time.Second, func() bool { return len(heardOf[wire.Submit](h)) == 1 })
+		begin := time.Now()
+		_ = h.connections()[0].CloseWithError(wire.CloseDraining, "stopping")
+		if err := <-lost; !errors.Is(err, ErrLost) || time.Since(begin) > 100*time.Millisecond {
+			t.Errorf("%v after %s", err, time.Since(begin))
+		}
+		s.connected(2 * time.Second)
+	})
+}
+
+func TestUplink_RefusesAnotherLedger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, hubA, hubB)
+		defer s.close()
+		other := s.hub(hubA, func(h *testHub) { h.welcome.Ledger = [16]byte{2} })
+		time.Sleep(10 * time.Second)
+		if st := s.up.State(); st.Connected || st.Err == nil {
+			t.Errorf("%+v", st)
+		}
+		for _, c := range other.connections() {
+			if c.Context().Err() == nil {
+				t.Error("its connection is still there")
+			}
+		}
+		if n := len(other.connections()); n < 2 || n > 8 {
+			t.Errorf("it was tried %d times in 10 s", n)
+		}
+		good := s.hub(hubB, nil)
+		s.connected(2 * redialIdleMax)
+		if st := s.up.State(); st.Address != hubB || len(good.connections()) != 1 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+func TestUplink_TellsWhyAHubRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, hubA)
+		defer s.close()
+		s.hub(hubA, func(h *testHub) {
+			h.refuse = &wire.Refused{Reason: wire.ReasonRevoked, Detail: "the certificate was ended"}
+		})
+		time.Sleep(3 * time.Second)
+		refused, ok := errors.AsType[*RefusedError](s.up.State().Err)
+		if !ok || refused.Refused.Reason != wire.ReasonRevoked {
+			t.Error(s.up.State().Err)
+		}
+	})
+}
+
+func TestUplink_WrongCertificates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, hubA)
+		defer s.close()
+		s.ca = newAuthority(t) // the hub's
+		s.hub(hubA, nil)
+		time.Sleep(3 * time.Second)
+		if err := s.up.State().Err; !isFinal(err) || !strings.Contains(err.Error(), "certificate") {
+			t.Error(err)
+		}
+	})
+}
+
+// TestUplink_GoAwayMovesNewCalls: what is on the old connection is still answered.
+func TestUplink_GoAwayMovesNewCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, hubA, hubB)
+		defer s.close()
+		release := make(chan struct{})
+		old := s.hub(hubA, func(h *testHub) {
+			h.answer = approveAfter(release)
+		})
+		s.connected(time.Second)
+		done := make(chan error, 1)
+		go func() { done <- s.up.Submit(t.Context(), submit("k1", tideover.KindSale), Hooks{}) }()
+		s.until(time.Second, func() bool { return len(heardOf[wire.Submit](old)) == 1 })
+		next := s.hub(hubB, nil)
+		old.push(wire.TypeGoAway, wire.GoAway{AfterMillis: 20_000})
+		s.until(2*time.Second, func() bool { return s.up.State().Address == hubB && s.up.State().Connected })
+		check(t, s.up.Submit(t.Context(), submit("k2", tideover.KindSale), Hooks{}))
+		if len(heardOf[wire.Submit](next)) != 1 {
+			t.Error("the new call went elsewhere")
+		}
+		time.Sleep(5 * time.Second)
+		close(release)
+		check(t, <-done)
+		s.until(2*time.Second, func() bool { return old.connections()[0].Context().Err() != nil })
+		if n := len(old.connections()); n != 1 {
+			t.Errorf("the hub that stops was dialled %d times", n)
+		}
+	})
+}
+
+// TestUplink_SlowLinks: links with long round trips connect, stay, and carry.
+func TestUplink_SlowLinks(t *testing.T) {
+	for _, delay := range []time.Duration{300 * time.Millisecond, time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			s := open(t, hubA)
+			defer s.close()
+			s.net.set(func(n *simNet) { n.delay = delay })
+			h := s.hub(hubA, nil)
+			s.connected(20 * delay)
+			for range 3 {
+				check(t, s.up.Submit(t.Context(), submit("k", tideover.KindSale), Hooks{}))
+				time.Sleep(20 * time.Second)
+			}
+			if n := len(h.connections()); s.up.State().RTT < 2*delay || n > 3 {
+				t.Errorf("%d connections, %+v", n, s.up.State())
+			}
+		})
+	}
+}
+
+func TestCall_Ends(t *testing.T) {
+	id := submit("k", tideover.KindRefund).ID
+	say := func(frames ...any) func(*quic.Stream, wire.Type, any) error {
+		return func(st *quic.Stream, _ wire.Type, _ any) error {
+			for i := 0; i < len(frames); i += 2 {
+				if err := wire.WriteFrame(st, frames[i].(wire.Type), frames[i+1]); err != nil {
+					return err
+				}
+			}
+			<-st.Context().Done()
+			return nil
+		}
+	}
+	refund := func(ctx context.Context, u *Uplink) error {
+		return u.Submit(ctx, submit("k", tideover.KindRefund), Hooks{})
+	}
+	ask := func(ctx context.Context, u *Uplink) error { return u.Ask(ctx, wire.Ask{ID: id}, nil) }
+	for _, c := range []struct {
+		name   string
+		answer func(*quic.Stream, wire.Type, any) error
+		call   func(context.Context, *Uplink) error
+		want   error // nil: none
+		within time.Duration
+		closes bool
+	}{
+		{"asked about what the ledger does not have", say(wire.TypeGot, wire.Got{}, wire.TypeProgress, wire.Progress{}), ask, nil, time.Second, false},
+		{"asked about what is manual", say(wire.TypeProgress, wire.Progress{State: tideover.StateManual}), ask, nil, time.Second, false},
+		{"asked about what is pending, told its end", approve, ask, nil, time.Second, false},
+		{"asked, and the stream ends", func(st *quic.Stream, _ wire.Type, _ any) error {
+			return wire.WriteFrame(st, wire.TypeProgress, wire.Progress{State: tideover.StateInDoubt})
+		}, ask, nil, time.Second, false},
+		{"submitted, now manual", say(wire.TypeProgress, wire.Progress{State: tideover.StateManual}), refund, nil, time.Second, false},
+		{"cancelled", approve, func(ctx context.Context, u *Uplink) error {
+			return u.Cancel(ctx, wire.Cancel{ID: id, TerminalUID: "u1", Terminal: "till-1", Key: "k"}, nil)
+		}, nil, time.Second, false},
+		{"a tombstone", approve, func(ctx context.Context, u *Uplink) error {
+			return u.Expire(ctx, wire.Expire{Submit: submit("k", tideover.KindSale), Outcome: tideover.StateExpired})
+		}, nil, time.Second, false},
+		{"submitted, and the stream ends", func(st *quic.Stream, _ wire.Type, _ any) error {
+			return wire.WriteFrame(st, wire.TypeGot, wire.Got{})
+		}, refund, ErrLost, time.Second, false},
+		{"the stream is reset", func(st *quic.Stream, _ wire.Type, _ any) error { return errors.New("reset") }, refund, ErrLost, time.Second, false},
+		{"nobody reads it", say(), refund, ErrLost, gotMax + time.Second, false},
+		{"another's end", say(wire.TypeConfirmation, confirmation(tideover.ID{9}, 1)), refund, ErrLost, time.Second, true},
+		{"a frame that does not belong there", say(wire.TypeCaughtUp, wire.CaughtUp{}), refund, ErrLost, time.Second, true},
+		{"no frame", func(st *quic.Stream, _ wire.Type, _ any) error {
+			_, err := st.Write([]byte{0x21, 0x01, 0xff})
+			return err
+		}, refund, ErrLost, time.Second, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(h *testHub) { h.answer = c.answer }, func(t *testing.T, s *shop, h *testHub) {
+				begin := time.Now()
+				err := c.call(t.Context(), s.up)
+				if (c.want == nil) != (err == nil) || (c.want != nil && !errors.Is(err, c.want)) || time.Since(begin) > c.within {
+					t.Errorf("%v after %s; want %v", err, time.Since(begin), c.want)
+				}
+				time.Sleep(100 * time.Millisecond)
+				if closed := h.connections()[0].Context().Err() != nil; closed != c.closes {
+					t.Errorf("the connection was closed: %v", closed)
+				}
+			})
+		})
+	}
+}
+
+func TestSubmit_Refused(t *testing.T) {
+	bubble(t, func(h *testHub) {
+		h.answer = func(st *quic.Stream, _ wire.Type, _ any) error {
+			return wire.WriteFrame(st, wire.TypeRefused, wire.Refused{Reason: wire.ReasonSuperseded, Detail: "another router"})
+		}
+	}, func(t *testing.T, s *shop, h *testHub) {
+		err := s.up.Submit(t.Context(), submit("k", tideover.KindSale), Hooks{})
+		if refused, ok := errors.AsType[*RefusedError](err); !ok || refused.Refused.Reason != wire.ReasonSuperseded {
+			t.Error(err)
+		}
+		bad := submit("k", tideover.KindSale)
+		bad.Key = "not visible\n"
+		err = s.up.Submit(t.Context(), bad, Hooks{Sending: func(string) error { t.Error("it left"); return nil }})
+		if refused, ok := errors.AsType[*RefusedError](err); !ok || refused.Refused.Reason != wire.ReasonMalformed {
+			t.Error(err)
+		}
+	})
+}
+
+func TestSubmit_ContextEnds(t *testing.T) {
+	bubble(t, func(h *testHub) { h.answer = gotOnly }, func(t *testing.T, s *shop, h *testHub) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := s.up.Submit(ctx, submit("k", tideover.KindSale), Hooks{})
+		if !errors.Is(err, ErrLost) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		if !s.up.State().Connected {
+			t.Error("the connection went with it")
+		}
+	})
+}
+
+func TestUplink_KeepsTheListOfTerminals(t *testing.T) {
+	till := func(name string) tideover.Terminal { return tideover.Terminal{UID: name, Name: name} }
+	bubble(t, nil, func(t *testing.T, s *shop, h *testHub) {
+		time.Sleep(time.Second)
+		if got := heardOf[wire.Terminals](h); len(got) > 0 {
+			t.Error("an equal list was sent")
+		}
+		s.peer.set(func(p *testPeer) { p.list = append(p.list, till("a")) })
+		s.up.TerminalsChanged()
+		s.until(time.Second, func() bool { return len(heardOf[wire.Terminals](h)) == 1 })
+		// It changes again while the hub writes.
+		first := wire.TerminalsDigest(heardOf[wire.Terminals](h)[0].Terminals)
+		s.peer.set(func(p *testPeer) { p.list = append(p.list, till("b")) })
+		h.push(wire.TypeTerminalsKept, wire.TerminalsKept{Digest: first})
+		s.until(time.Second, func() bool { return len(heardOf[wire.Terminals](h)) == 2 })
+		second := heardOf[wire.Terminals](h)[1].Terminals
+		if len(second) != 2 {
+			t.Errorf("sent %v", second)
+		}
+		h.push(wire.TypeTerminalsKept, wire.TerminalsKept{Digest: wire.TerminalsDigest(second)})
+		time.Sleep(time.Second)
+		if n := len(heardOf[wire.Terminals](h)); n != 2 {
+			t.Errorf("sent %d times", n)
+		}
+	})
+}
+
+func TestUplink_AnchorsNewHeads(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *shop, h *testHub) {
+		time.Sleep(3 * anchorEvery)
+		if got := heardOf[wire.Anchor](h); len(got) > 0 {
+			t.Errorf("anchored %v, and nothing was committed", got)
+		}
+		s.peer.set(func(p *testPeer) { p.seq = 12 })
+		time.Sleep(3 * anchorEvery)
+		if got := heardOf[wire.Anchor](h); len(got) != 1 || got[0].Seq != 12 {
+			t.Errorf("anchored %v", got)
+		}
+	})
+}
+
+// TestUplink_KnowsAHostWithoutItsNames: the address that a name had serves while names cannot be looked up.
+func TestUplink_KnowsAHostWithoutItsNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, "hub.example.com:8443")
+		defer s.close()
+		s.net.set(func(n *simNet) {
+			n.names["hub.example.com"] = []netip.Addr{netip.MustParseAddr("192.0.2.9"), netip.MustParseAddr("192.0.2.1")}
+		})
+		h := s.hub(hubA, nil)
+		s.connected(10 * time.Second)
+		s.net.set(func(n *simNet) { clear(n.names) })
+		_ = h.connections()[0].CloseWithError(wire.CloseBusy, "")
+		s.until(time.Second, func() bool { return !s.up.State().Connected })
+		s.connected(10 * time.Second)
+	})
+}
+
+func TestRun_NeedsAddresses(t *testing.T) {
+	for _, addresses := range [][]string{nil, {"no-port"}} {
+		if err := New(Config{Name: "eth1", Addresses: addresses}, &testPeer{}, testLog(t)).Run(t.Context()); err == nil {
+			t.Errorf("%v: runs", addresses)
+		}
+	}
+}
