@@ -34,7 +34,7 @@ const (
 	// reserve stays free of accepts, so that ends and acknowledgements of what is open can still be written on a full disk.
 	reserve = 256 << 10
 	// growMin and growMax bound the steps in which the file grows.
-	growMin, growMax = 256 << 10, 4 << 20
+	growMin, growMax = 512 << 10, 16 << 20
 )
 
 // class says what kind of change a request is; the crash tests tell them apart.
@@ -432,7 +432,7 @@ func (q *Queue) makeRoom(want int64) (int64, error) {
 	if have >= want || time.Now().Before(q.fullUntil) {
 		return have, nil
 	}
-	step := min(max(q.size/8, growMin), growMax)
+	step := min(max(q.size/2, growMin), growMax)
 	to := min(q.size+max(step, want-have), q.options.SizeMax)
 	to -= to % pageSize
 	if to > q.size {

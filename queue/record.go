@@ -29,7 +29,7 @@ type record struct {
 	unwritten int               // events of it that no commit holds yet
 	fresh     *tideover.Request // its request, while the event that holds it is unwritten
 	reopened  bool              // found without an end when this process started
-	left      bool              // a byte of it may have left in this process
+	left      bool              // a byte of it may have left in this process, or the hub has spoken of it
 	slot      slot
 }
 
@@ -107,9 +107,10 @@ func (r *record) fill(seq uint64, e *event) {
 	r.boot, r.bootAt, r.adopted, r.body = a.Boot, a.BootAt, a.Adopted, seq
 }
 
-// end takes an end over. One that says what was said already changes nothing that a till has acknowledged.
+// end takes an end over. One that says what was said already changes nothing that a till has acknowledged; From tells, since what
+// was in between may have been in memory only.
 func (r *record) end(seq uint64, e *event, fresh bool) {
-	if again := r.State == e.Outcome.Result && r.EndSeq != 0 && !e.Corrected; !again {
+	if again := e.From == e.Outcome.Result && r.EndSeq != 0 && !e.Corrected; !again {
 		r.EndSeq, r.Delivered, r.Acknowledged = seq, false, false
 		r.Corrected = e.Corrected
 	}

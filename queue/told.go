@@ -176,8 +176,9 @@ func (q *Queue) Move(id tideover.ID, cause tideover.Cause, n Note) error {
 	q.change(r, func() {
 		if sent {
 			r.Attempts++
-			r.Uplink, r.left = n.Uplink, true
+			r.Uplink = n.Uplink
 		}
+		r.left = r.left || cause != tideover.CauseDoubt // what the hub speaks of has been there
 		if r.Final() && !next.Final() {
 			r.unend()
 		}
