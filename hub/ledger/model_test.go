@@ -1,0 +1,518 @@
+package ledger_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"tideover"
+	"tideover/hub/ledger"
+	"tideover/wire"
+)
+
+// world runs the very steps of the ledger on nothing: rows in a map, a platform that is a few fields, edges that hear ends, and a
+// schedule that rapid draws. It keeps the oracle.
+type world struct {
+	*rapid.T
+	idempotent bool
+	now        tideover.Millis
+	store      ledger.Store
+	rows       map[tideover.ID]ledger.Row
+	submits    map[tideover.ID]wire.Submit
+	order      []tideover.ID
+	owner      byte
+	acts       map[tideover.ID]*act // at most one under way for each row, as in the desk
+	platform   map[tideover.ID]*paid
+	travelling []tideover.ID // calls that have left and not arrived
+	edge       map[tideover.ID]*edgeView
+	outbox     uint64
+	cancelled  map[tideover.ID]bool // the ledger has taken a cancel that must win
+	calm       bool                 // no more faults
+}
+
+// act is something under way between a step that permitted it and the one that records it.
+type act struct {
+	kind   ledger.Action
+	fence  uint64
+	answer ledger.Answer
+}
+
+// paid is what the platform knows of an id.
+type paid struct {
+	calls, executions, reversals          int
+	decided, approved, barred, pending    bool
+	answered, repeated, reversed, ordered bool
+	wrong                                 bool
+}
+
+// edgeView is what the edge makes of what it hears.
+type edgeView struct {
+	state     tideover.State
+	heard     uint64
+	submitted bool
+}
+
+func (w *world) policy() ledger.Policy {
+	return ledger.Policy{Idempotent: w.idempotent, PendingMax: ledger.PendingMax}
+}
+
+func (w *world) lease() ledger.Lease {
+	return ledger.Lease{Owner: [16]byte{w.owner}, Until: time.Hour}
+}
+
+// step runs a step as an engine does, and checks what every commit must keep.
+func (w *world) step(id tideover.ID, do func(*ledger.View) ledger.Decision) ledger.Decision {
+	ids := append([]tideover.ID{id}, ledger.Others(w.submits[id].Request)...)
+	v := &ledger.View{Now: w.now, Store: w.store}
+	for _, i := range ids {
+		r, ok := w.rows[i]
+		if !ok {
+			r.ID = i
+		}
+		v.Rows = append(v.Rows, r)
+	}
+	dec := do(v)
+	drawn := uint64(0)
+	for _, r := range v.Rows {
+		was := w.rows[r.ID]
+		if r.State == tideover.RowNone {
+			continue
+		}
+		if !tideover.RowMay(was.State, r.State) && was.State != tideover.RowNone {
+			// Several moves of one step are each in the table; from end to end there must be a way.
+			if !w.reachable(was.State, r.State) {
+				w.Fatalf("%s went from %q to %q", r.ID, was.State, r.State)
+			}
+		}
+		if r.HubSeq != was.HubSeq {
+			drawn++
+			if r.HubSeq <= was.HubSeq || r.HubSeq > v.Store.HubSeq {
+				w.Fatalf("%s: outbox position %d after %d", r.ID, r.HubSeq, was.HubSeq)
+			}
+		}
+		a := r.Account
+		if a.Refunding < 0 || a.Refunded < 0 || a.Refunding+a.Refunded > a.Approved || a.Reversed && a.Refunded+a.Refunding > 0 {
+			w.Fatalf("%s: account %+v", r.ID, a)
+		}
+		w.rows[r.ID] = r
+	}
+	if v.Store.HubSeq-w.store.HubSeq != drawn {
+		w.Fatalf("%d outbox positions for %d ends", v.Store.HubSeq-w.store.HubSeq, drawn)
+	}
+	w.store = v.Store
+	return dec
+}
+
+func (w *world) reachable(from, to tideover.RowState) bool {
+	for _, t := range tideover.RowTransitions() {
+		if t.From == from && tideover.RowMay(t.To, to) {
+			return true
+		}
+	}
+	return false
+}
+
+// hear has the edge hear the present end of an id, if there is one: its own table must allow it.
+func (w *world) hear(id tideover.ID) {
+	r, e := w.rows[id], w.edge[id]
+	if !r.Ended() || r.HubSeq == 0 || r.HubSeq == e.heard || e.state == tideover.StateNone {
+		return
+	}
+	told, ok := tideover.Told(r.Outcome.Result)
+	if !ok {
+		w.Fatalf("%s ends as %v", id, r.Outcome.Result)
+	}
+	next, err := tideover.Next(e.state, told)
+	if err != nil {
+		w.Fatalf("%s: %v (row %+v)", id, err, r)
+	}
+	e.state, e.heard = next, r.HubSeq
+}
+
+// submit sends a copy of an id, perhaps one that was made before the edge's last start.
+func (w *world) submit(id tideover.ID) {
+	s, e := w.submits[id], w.edge[id]
+	if e.state == tideover.StateNone || e.state.Final() && !e.submitted {
+		return // not accepted, or ended by the edge itself: never sent
+	}
+	e.submitted = true
+	inc := w.store.Incarnation
+	if !w.calm && rapid.IntRange(0, 9).Draw(w.T, "old incarnation") == 0 {
+		inc = [16]byte{0xee}
+	}
+	known := w.rows[id].State != tideover.RowNone
+	d := w.step(id, func(v *ledger.View) ledger.Decision { return v.Claim(s, inc, w.lease()) })
+	if inc != w.store.Incarnation && !known && d.Verdict != ledger.Refuse {
+		w.Fatalf("an earlier incarnation claimed %s", id)
+	}
+}
+
+func (w *world) cancel(id tideover.ID) {
+	e := w.edge[id]
+	if next, err := tideover.Next(e.state, tideover.CauseUndo); err != nil {
+		return
+	} else if w.submits[id].Request.Kind == tideover.KindReversal {
+		return
+	} else {
+		e.state = next
+	}
+	e.submitted = true // something of it has left
+	w.recancel(id)
+}
+
+func (w *world) recancel(id tideover.ID) {
+	if w.edge[id].state != tideover.StateReversing {
+		return
+	}
+	s, before := w.submits[id], w.rows[id]
+	d := w.step(id, func(v *ledger.View) ledger.Decision { return v.Cancel(cancelOf(s)) })
+	if d.Verdict == ledger.Carry && s.Request.Kind != tideover.KindReversal && before.Account.Refunded == 0 {
+		w.cancelled[id] = true
+	}
+}
+
+// wipe takes an edge's record of an id away. Its till presses again; what the outbox holds is adopted, the rest looks new.
+func (w *world) wipe(id tideover.ID) {
+	if r := w.rows[id]; r.Ended() && r.HubSeq != 0 {
+		w.edge[id] = &edgeView{state: r.Outcome.Result, heard: r.HubSeq, submitted: true}
+		return
+	}
+	w.edge[id] = &edgeView{state: tideover.StateQueued}
+}
+
+// bury sends a tombstone for what never left the edge.
+func (w *world) bury(id tideover.ID) {
+	e := w.edge[id]
+	if e.submitted || e.state != tideover.StateQueued && !e.state.Final() || w.submits[id].Request.Kind != tideover.KindSale {
+		return
+	}
+	if e.state == tideover.StateQueued {
+		e.state = rapid.SampledFrom([]tideover.State{tideover.StateExpired, tideover.StateCancelled}).Draw(w.T, "told")
+	}
+	as := e.state
+	w.step(id, func(v *ledger.View) ledger.Decision {
+		return v.Expire(wire.Expire{Submit: w.submits[id], Outcome: as})
+	})
+}
+
+// begin starts what a row needs, if nothing of it is under way.
+func (w *world) begin(id tideover.ID) {
+	r := w.rows[id]
+	if w.acts[id] != nil {
+		return
+	}
+	kind := r.Next([16]byte{w.owner})
+	a := &act{kind: kind, fence: r.Fence}
+	switch kind {
+	case ledger.ActNone:
+		return
+	case ledger.ActUndo:
+		w.step(id, (*ledger.View).Undo)
+		return
+	case ledger.ActCall:
+		if ok, _ := r.MayCall(w.lease(), r.Fence, w.now, 0, time.Second); !ok {
+			w.step(id, func(v *ledger.View) ledger.Decision { return v.Uncalled(r.Fence, w.lease()) })
+			return
+		}
+		a.answer = w.call(id)
+	case ledger.ActAsk:
+		a.answer = w.ask(id)
+	case ledger.ActReverse:
+		a.answer = w.reverse(id)
+	}
+	w.acts[id] = a
+}
+
+// end records what is under way.
+func (w *world) end(id tideover.ID) {
+	a := w.acts[id]
+	if a == nil {
+		return
+	}
+	delete(w.acts, id)
+	w.step(id, func(v *ledger.View) ledger.Decision {
+		if a.kind == ledger.ActReverse {
+			return v.RecordReverse(a.answer, w.policy())
+		}
+		return v.Record(a.fence, a.answer, a.kind == ledger.ActAsk, w.policy(), w.lease())
+	})
+}
+
+func (w *world) at(id tideover.ID) *paid {
+	if w.platform[id] == nil {
+		w.platform[id] = &paid{}
+	}
+	return w.platform[id]
+}
+
+// luck draws a fault, or none once the world is calm.
+func (w *world) luck(of int, name string) int {
+	if w.calm {
+		return 0
+	}
+	return rapid.IntRange(0, of).Draw(w.T, name)
+}
+
+func (w *world) call(id tideover.ID) ledger.Answer {
+	p := w.at(id)
+	p.calls++
+	if p.answered {
+		w.Fatalf("%s was called after it was answered (row %+v)", id, w.rows[id])
+	}
+	if !w.idempotent && p.calls > 1 {
+		w.Fatalf("%s was called %d times by a hub that may call once", id, p.calls)
+	}
+	if s := w.submits[id]; s.Request.Kind == tideover.KindSale && w.now >= s.ExpiresAt {
+		w.Fatalf("%s was called after its expiry", id)
+	}
+	switch w.luck(4, "call") {
+	case 1: // lost
+		return silence
+	case 2: // still on its way when the caller gives up
+		w.travelling = append(w.travelling, id)
+		return silence
+	case 3: // done, but the answer is lost
+		w.arrive(id)
+		return silence
+	}
+	w.arrive(id)
+	p.answered = true
+	return w.says(id)
+}
+
+// arrive does what a call asks for.
+func (w *world) arrive(id tideover.ID) {
+	p := w.at(id)
+	if p.barred || p.decided || p.pending {
+		return
+	}
+	switch w.luck(5, "decision") {
+	case 1:
+		p.decided = true
+	case 2:
+		p.pending = true
+	case 3:
+		p.decided, p.approved, p.wrong = true, true, true
+		p.executions++
+	default:
+		p.decided, p.approved = true, true
+		p.executions++
+	}
+}
+
+func (w *world) says(id tideover.ID) ledger.Answer {
+	p, r := w.at(id), w.submits[id].Request
+	a := ledger.Answer{Amount: r.Amount, Currency: r.Currency}
+	if p.wrong {
+		a.Amount++
+	}
+	switch {
+	case p.reversed:
+		a.Said = ledger.SaidReversed
+	case p.barred:
+		a.Said = ledger.SaidDeclined
+	case p.approved:
+		a.Said = ledger.SaidApproved
+	case p.decided:
+		a.Said = ledger.SaidDeclined
+	case p.pending:
+		a.Said = ledger.SaidPending
+	default:
+		a.Said = ledger.SaidMissing
+	}
+	return a
+}
+
+func (w *world) ask(id tideover.ID) ledger.Answer {
+	p := w.at(id)
+	if p.pending && w.luck(2, "matures") == 0 {
+		p.pending, p.decided, p.approved = false, true, true
+		p.executions++
+	}
+	if w.luck(3, "ask") == 1 {
+		return silence
+	}
+	if (!p.answered || w.rows[id].Answered) && w.luck(4, "stale") == 1 {
+		// It has the id, perhaps, and does not know it here: 404 certifies nothing. A platform that gives an answer, which a crash
+		// loses, and then denies that it has the id, is beyond help.
+		return missing
+	}
+	a := w.says(id)
+	p.answered = p.answered || a.Said != ledger.SaidMissing
+	return a
+}
+
+func (w *world) reverse(id tideover.ID) ledger.Answer {
+	p := w.at(id)
+	if p.approved {
+		if !p.reversed {
+			p.reversals++
+		}
+		p.reversed = true
+	} else {
+		p.barred, p.pending = true, false
+	}
+	if w.luck(3, "reverse") == 1 && w.idempotent {
+		return silence
+	}
+	p.answered = true
+	if p.reversed {
+		return undone
+	}
+	return never
+}
+
+// crash ends the hub's process and starts another one.
+func (w *world) crash() {
+	w.owner++
+	clear(w.acts)
+	for _, id := range w.order {
+		if w.rows[id].State != tideover.RowNone {
+			w.step(id, func(v *ledger.View) ledger.Decision { v.Lapse([16]byte{w.owner}); return ledger.Decision{} })
+		}
+	}
+}
+
+// restart begins a new process of the edge.
+func (w *world) restart() {
+	w.step(w.order[0], func(v *ledger.View) ledger.Decision {
+		if _, err := v.Hello(wire.Hello{Incarnation: [16]byte{v.Store.Incarnation[0] + 1, 1}}); err != nil {
+			w.Fatal(err)
+		}
+		return ledger.Decision{}
+	})
+	for _, id := range w.order {
+		if e := w.edge[id]; e.state != tideover.StateNone && !e.state.Final() {
+			e.state, _ = tideover.Next(e.state, tideover.CauseReopened)
+			e.submitted = true // as far as the new process knows
+		}
+	}
+}
+
+// Random interleavings of copies, cancels, tombstones, calls, lost and late answers, crashes of either side and the passing of time
+// never execute an id twice, never repeat a call after an answer, tell each edge only what its own table allows, and come to one
+// definite end that agrees with the platform.
+func TestLedger_AnyInterleavingEndsOnceAndDefinitely(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t)
+		pick := rapid.SampledFrom(w.order)
+		t.Repeat(map[string]func(*rapid.T){
+			"submit":  func(t *rapid.T) { w.submit(pick.Draw(t, "id")) },
+			"cancel":  func(t *rapid.T) { w.cancel(pick.Draw(t, "id")) },
+			"bury":    func(t *rapid.T) { w.bury(pick.Draw(t, "id")) },
+			"begin":   func(t *rapid.T) { w.begin(pick.Draw(t, "id")) },
+			"begin2":  func(t *rapid.T) { w.begin(pick.Draw(t, "id")) },
+			"end":     func(t *rapid.T) { w.end(pick.Draw(t, "id")) },
+			"end2":    func(t *rapid.T) { w.end(pick.Draw(t, "id")) },
+			"hear":    func(t *rapid.T) { w.hear(pick.Draw(t, "id")) },
+			"crash":   func(*rapid.T) { w.crash() },
+			"restart": func(*rapid.T) { w.restart() },
+			"wipe":    func(t *rapid.T) { w.wipe(pick.Draw(t, "id")) },
+			"pass":    func(t *rapid.T) { w.now = w.now.Add(time.Duration(rapid.IntRange(1, 40).Draw(t, "s")) * time.Second) },
+			"arrive": func(t *rapid.T) {
+				if len(w.travelling) > 0 {
+					w.arrive(w.travelling[0])
+					w.travelling = w.travelling[1:]
+				}
+			},
+			"": func(*rapid.T) { w.check(false) },
+		})
+		w.settle()
+		w.check(true)
+	})
+}
+
+func newWorld(t *rapid.T) *world {
+	w := &world{
+		T: t, idempotent: rapid.Bool().Draw(t, "idempotent"), now: start, owner: 1, rows: map[tideover.ID]ledger.Row{},
+		submits: map[tideover.ID]wire.Submit{}, acts: map[tideover.ID]*act{}, platform: map[tideover.ID]*paid{}, edge: map[tideover.ID]*edgeView{},
+		store: ledger.Store{Name: store, Incarnation: current}, cancelled: map[tideover.ID]bool{},
+	}
+	for _, s := range []wire.Submit{
+		sale, refund, reversal, submit("refund2", undoing(tideover.KindRefund, 900)), submit("reversal2", undoing(tideover.KindReversal, 1299)),
+		submit("sale2", nil), submit("advice", func(s *wire.Submit) { s.Request.Kind, s.ExpiresAt = tideover.KindAdvice, 0 }),
+	} {
+		w.submits[s.ID] = s
+		// Few ids meet more often than many.
+		if s.ID == sale.ID || rapid.IntRange(0, 2).Draw(t, "part of it") == 0 {
+			w.order = append(w.order, s.ID)
+			w.edge[s.ID] = &edgeView{state: tideover.StateQueued}
+		}
+	}
+	return w
+}
+
+// settle lets everything come to its end without further faults.
+func (w *world) settle() {
+	w.calm = true
+	for _, id := range w.travelling {
+		w.arrive(id)
+	}
+	for range 60 {
+		for _, id := range w.order {
+			if e := w.edge[id]; e.state == tideover.StateReversing {
+				w.recancel(id)
+			} else {
+				w.submit(id)
+			}
+			w.end(id)
+			w.begin(id)
+			w.end(id)
+			w.hear(id)
+		}
+		w.now = w.now.Add(5 * time.Second)
+	}
+}
+
+// check is the oracle.
+func (w *world) check(over bool) {
+	for _, id := range w.order {
+		p, r, e := w.at(id), w.rows[id], w.edge[id]
+		if p.executions > 1 || p.reversals > p.executions {
+			w.Fatalf("%s: executed %d times, reversed %d times", id, p.executions, p.reversals)
+		}
+		if r.Ended() {
+			stays := p.executions - p.reversals
+			if r.Outcome.Result == tideover.StateApproved && p.wrong {
+				w.Fatalf("%s is approved over another amount", id)
+			}
+			if w.cancelled[id] && r.Outcome.Result == tideover.StateApproved {
+				w.Fatalf("%s was cancelled and is approved", id)
+			}
+			kept := r.Outcome.Result == tideover.StateApproved && r.Kind() != tideover.KindReversal
+			if kept != (stays == 1) {
+				w.Fatalf("%s ends as %v, and the platform has executed it %d times", id, r.Outcome.Result, stays)
+			}
+		}
+		if !over {
+			continue
+		}
+		if !r.Ended() && r.State != tideover.RowNone {
+			w.Fatalf("%s has no end: %s", id, describe(r))
+		}
+		if r.State == tideover.RowNone && !e.state.Final() || r.Ended() && e.state != r.Outcome.Result {
+			w.Fatalf("%s: the edge has %v, the ledger %s", id, e.state, describe(r))
+		}
+	}
+	if over {
+		w.checkAccount()
+	}
+}
+
+// checkAccount: what stays of a sale and its refunds is never negative.
+func (w *world) checkAccount() {
+	net := map[bool]int64{}
+	for _, id := range w.order {
+		p, r := w.at(id), w.submits[id].Request
+		net[r.Kind == tideover.KindRefund] += int64(p.executions-p.reversals) * r.Amount * map[bool]int64{true: 1, false: 0}[id == sale.ID || r.Kind == tideover.KindRefund]
+	}
+	if net[true] > net[false] {
+		w.Fatalf("%d was refunded of %d", net[true], net[false])
+	}
+}
+
+func describe(r ledger.Row) string {
+	return fmt.Sprintf("%q (%s), end as %v, cancel asked %v, tombstone %v, outcome %+v", r.State, r.Why, r.EndAs, r.CancelAsked, r.Tombstone, r.Outcome)
+}
