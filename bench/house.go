@@ -141,6 +141,12 @@ func end(cmd *exec.Cmd) {
 	cmd.Wait()
 }
 
+// kill ends an edge that nobody needs any more, with everything that it still holds.
+func (e *edge) kill() {
+	e.cmd.Process.Kill()
+	e.cmd.Wait()
+}
+
 // edge is a running edge.
 type edge struct {
 	cmd *exec.Cmd

@@ -134,7 +134,7 @@ func (m *measurement) accept(ctx context.Context, tills int) (accepts, error) {
 			m.accepting(clients, m.floor+"/synced"),
 			m.accepting(clients, e.url+"/v1/transactions"),
 		})
-		end(e.cmd)
+		e.kill()
 		if err != nil {
 			return r, err
 		}
@@ -169,12 +169,19 @@ func (m *measurement) interleave(ctx context.Context, tills int, ops []operation
 
 func ratio(a, b time.Duration) float64 { return float64(a) / float64(b) }
 
-// confirms is the round trip to an approval, and the bare echo.
+// confirms is the round trip to an approval, and its floors.
 type confirms struct {
-	tills         int
-	echo, confirm []load
-	over          spread
+	tills                      int
+	echo, empty, sync, confirm []load
+	overEcho, overParts        spread // p50 over p50s of the same round
 }
+
+// A confirmed transaction has no choice but to make these: a commit at the edge and two at the hub, of two syncs each; HTTP from till to
+// edge and from hub to platform.
+const (
+	confirmSyncs    = 6
+	confirmHandlers = 2
+)
 
 // confirm measures 200s of an edge, hub and platform that answer at once.
 func (m *measurement) confirm(ctx context.Context, tills int) (confirms, error) {
@@ -188,11 +195,13 @@ func (m *measurement) confirm(ctx context.Context, tills int) (confirms, error) 
 		return r, err
 	}
 	clients := newTills(tills)
-	var over []float64
+	var overEcho, overParts []float64
 	for round := range m.options.rounds {
 		say("confirmed round trip, %d tills, round %d", tills, round+1)
 		took, err := m.interleave(ctx, tills, []operation{
 			func(ctx context.Context, _ int) error { return echo(ctx, m.echo) },
+			m.accepting(clients, m.floor+"/empty"),
+			func(context.Context, int) error { return m.sync.commit() },
 			func(ctx context.Context, i int) error {
 				_, err := clients[i].confirmed(ctx, e.url, m.key())
 				return err
@@ -201,10 +210,13 @@ func (m *measurement) confirm(ctx context.Context, tills int) (confirms, error) 
 		if err != nil {
 			return r, err
 		}
-		r.echo, r.confirm = append(r.echo, took[0]), append(r.confirm, took[1])
-		over = append(over, ratio(took[1].P50, took[0].P50))
+		echo, empty, sync, confirm := took[0], took[1], took[2], took[3]
+		r.echo, r.empty = append(r.echo, echo), append(r.empty, empty)
+		r.sync, r.confirm = append(r.sync, sync), append(r.confirm, confirm)
+		overEcho = append(overEcho, ratio(confirm.P50, echo.P50))
+		overParts = append(overParts, ratio(confirm.P50, echo.P50+confirmHandlers*empty.P50+confirmSyncs*sync.P50))
 	}
-	r.over = spreadOf(over)
+	r.overEcho, r.overParts = spreadOf(overEcho), spreadOf(overParts)
 	return r, nil
 }
 
