@@ -399,13 +399,18 @@ func TestLedger_AnyInterleavingEndsOnceAndDefinitely(t *testing.T) {
 		w := newWorld(t)
 		pick := rapid.SampledFrom(w.order)
 		t.Repeat(map[string]func(*rapid.T){
-			"submit":  func(t *rapid.T) { w.submit(pick.Draw(t, "id")) },
-			"cancel":  func(t *rapid.T) { w.cancel(pick.Draw(t, "id")) },
-			"bury":    func(t *rapid.T) { w.bury(pick.Draw(t, "id")) },
-			"begin":   func(t *rapid.T) { w.begin(pick.Draw(t, "id")) },
-			"begin2":  func(t *rapid.T) { w.begin(pick.Draw(t, "id")) },
-			"end":     func(t *rapid.T) { w.end(pick.Draw(t, "id")) },
-			"end2":    func(t *rapid.T) { w.end(pick.Draw(t, "id")) },
+			"submit": func(t *rapid.T) { w.submit(pick.Draw(t, "id")) },
+			"cancel": func(t *rapid.T) { w.cancel(pick.Draw(t, "id")) },
+			"bury":   func(t *rapid.T) { w.bury(pick.Draw(t, "id")) },
+			"begin":  func(t *rapid.T) { w.begin(pick.Draw(t, "id")) },
+			"end":    func(t *rapid.T) { w.end(pick.Draw(t, "id")) },
+			"work": func(t *rapid.T) {
+				id := pick.Draw(t, "id")
+				for range rapid.IntRange(1, 4).Draw(t, "times") {
+					w.begin(id)
+					w.end(id)
+				}
+			},
 			"hear":    func(t *rapid.T) { w.hear(pick.Draw(t, "id")) },
 			"crash":   func(*rapid.T) { w.crash() },
 			"restart": func(*rapid.T) { w.restart() },
