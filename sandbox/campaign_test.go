@@ -1,0 +1,269 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	platform "tideover/hub/platform/sandbox"
+
+	"tideover"
+)
+
+// The size of a campaign.
+const (
+	killsShort   = 30   // go test -short
+	killsDefault = 300  // what CI must show
+	killsNightly = 3000 // TIDEOVER_NIGHTLY=1
+
+	campaignTills = 6
+	openPerTill   = 2
+	// lifeMean is how long a program lives on average before it is killed, its start included.
+	lifeMean = 700 * time.Millisecond
+	// settleMax is how long everything may take to come to its end once nothing is killed any more.
+	settleMax = 2 * time.Minute
+)
+
+// campaign is a shop in trouble, with tills that sell all the while.
+type campaign struct {
+	t     *testing.T
+	seed  uint64
+	shop  *Shop
+	tills []*Till
+
+	ctx     context.Context
+	closed  atomic.Bool // no new presses
+	sellers sync.WaitGroup
+	presses atomic.Int64
+}
+
+// seedOf is TIDEOVER_SEED, or another one each time. It repeats the dice, not the scheduler.
+func seedOf(t *testing.T) uint64 {
+	seed := rand.Uint64()
+	if s := os.Getenv("TIDEOVER_SEED"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seed = n
+	}
+	t.Logf("TIDEOVER_SEED=%d repeats the dice", seed)
+	return seed
+}
+
+// newCampaign opens a shop with everything running.
+func newCampaign(t *testing.T, o Options) *campaign {
+	t.Helper()
+	c := &campaign{t: t, seed: seedOf(t), ctx: t.Context()}
+	o.Seed = c.seed
+	shop, err := Open(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.shop = shop
+	t.Cleanup(func() {
+		if err := shop.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	c.must(shop.StartHub(c.ctx))
+	c.must(shop.Enrol(c.ctx))
+	c.must(shop.StartEdge(c.ctx))
+	for i := range campaignTills {
+		till := shop.Till(fmt.Sprintf("till-%d", i+1))
+		till.Asks = i%2 == 1
+		c.tills = append(c.tills, till)
+	}
+	return c
+}
+
+// must ends the test on an error, with what the programs said last.
+func (c *campaign) must(err error) {
+	c.t.Helper()
+	if err != nil {
+		c.t.Fatalf("%v\nhub: %s\nedge: %s", err, tail(c.shop.path("hub.log")), tail(c.shop.path("edge.log")))
+	}
+}
+
+// tail is the end of a log.
+func tail(file string) string {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err.Error()
+	}
+	const most = 3000
+	return string(b[max(0, len(b)-most):])
+}
+
+// sell lets every till sell until the campaign is closed.
+func (c *campaign) sell() {
+	for i, till := range c.tills {
+		for lane := range openPerTill {
+			dice := rand.New(rand.NewPCG(c.seed, uint64(1000*i+lane)))
+			c.sellers.Go(func() {
+				for n := 0; !c.closed.Load(); n++ {
+					c.press(till, fmt.Sprintf("k-%d-%d", lane, n), dice)
+					time.Sleep(time.Duration(dice.IntN(50)) * time.Millisecond)
+				}
+			})
+		}
+	}
+}
+
+// press makes one sale, and sometimes gives part of it back.
+func (c *campaign) press(till *Till, key string, dice *rand.Rand) {
+	c.presses.Add(1)
+	amount := 100 + dice.Int64N(10_000)
+	// Some sales may only start within a second or two: with a hub that is down they expire, or are undone.
+	life := []int{1, 2, 45, 45, 45, 600}[dice.IntN(6)]
+	x, err := till.Sell(c.ctx, key, Press{
+		Kind: tideover.KindSale, Amount: amount, Currency: "CNY", ExpiresIn: life, Payload: []byte(`{"items":[1,2,3]}`),
+	})
+	if err != nil || x.State != tideover.StateApproved || dice.IntN(8) > 0 {
+		return // what is wrong is in the till's notes
+	}
+	c.presses.Add(1)
+	_, _ = till.Sell(c.ctx, key+"-back", Press{
+		Kind: tideover.KindRefund, Amount: 1 + dice.Int64N(amount), Currency: "CNY", Original: &x.ID,
+	})
+}
+
+// settle closes the campaign: everything that was pressed must come to its end.
+func (c *campaign) settle() {
+	c.t.Helper()
+	c.closed.Store(true)
+	done := make(chan struct{})
+	go func() {
+		c.sellers.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(settleMax):
+		c.t.Errorf("after %v of peace there are presses without an end", settleMax)
+	}
+}
+
+// judge asks everybody at the end.
+func (c *campaign) judge() Verdict {
+	c.t.Helper()
+	v := c.shop.Verdict(c.tills...)
+	c.t.Logf("%d presses: %s; %d approved, %d declined, %d other ends; %d calls, %d executed",
+		c.presses.Load(), v, v.Approved, v.Declined, v.OtherEnds, v.Calls, v.Platform)
+	for i, p := range v.Problems {
+		if i == 5 {
+			c.t.Errorf("… and %d problems more", len(v.Problems)-i)
+			break
+		}
+		c.t.Errorf("%s\n%s", p, c.evidence(p))
+	}
+	if !v.Well() {
+		c.t.Errorf("not well: %s; the platform holds %d, the tills hold %d", v, v.Charged, v.TillsHold)
+	}
+	if open, err := c.tills[0].Pending(c.ctx); err != nil || open > 0 {
+		c.t.Errorf("the edge still has %d transactions without an end (%v)", open, err)
+	}
+	for _, till := range c.tills {
+		if left, err := till.Unacknowledged(c.ctx); err != nil || len(left) > 0 {
+			c.t.Errorf("%s has not acknowledged %d ends (%v)", till.Name, len(left), err)
+		}
+	}
+	return v
+}
+
+// evidence is everything that anybody has about one transaction.
+func (c *campaign) evidence(p Problem) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "  seed      %d\n  platform  %+v\n", c.seed, c.shop.Platform.Count(p.ID))
+	ledger, err := c.shop.HubCommand(c.ctx, "transaction", "show", p.ID.String(), "--json")
+	fmt.Fprintf(&b, "  ledger    %s %v\n", ledger, err)
+	for _, till := range c.tills {
+		if till.Name != p.Terminal {
+			continue
+		}
+		for _, n := range till.Notes() {
+			if n.Key == p.Key {
+				fmt.Fprintf(&b, "  till      %+v\n", n)
+			}
+		}
+		a, err := till.call(c.ctx, "GET", "/v1/transactions/"+p.ID.String(), nil, nil, 0)
+		fmt.Fprintf(&b, "  journal   %s %v\n", a, err)
+	}
+	for _, log := range []string{"edge.log", "hub.log"} {
+		text, _ := os.ReadFile(c.shop.path(log))
+		for line := range strings.Lines(string(text)) {
+			if strings.Contains(line, p.ID.String()) {
+				fmt.Fprintf(&b, "  %s  %s", log, line)
+			}
+		}
+	}
+	return b.String()
+}
+
+// harass kills one program over and over, each time after a random life, and starts it again at once.
+func (c *campaign) harass(p *program, kills int, dice *rand.Rand) error {
+	for range kills {
+		life := time.Duration(dice.ExpFloat64() * float64(lifeMean))
+		select {
+		case <-time.After(min(life, 5*lifeMean)):
+		case <-p.ended():
+			return fmt.Errorf("%s ended by itself:\n%s", p.name, tail(p.log))
+		case <-c.ctx.Done():
+			return c.ctx.Err()
+		}
+		p.kill()
+		if !p.killed() {
+			return fmt.Errorf("%s ended by itself:\n%s", p.name, tail(p.log))
+		}
+		if err := p.start(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// trouble is a platform that declines, is slow, loses requests and answers, fails, and is late.
+func trouble() platform.Options {
+	return platform.Options{Behaviour: platform.Behaviour{
+		JitterMS: 150, Decline: 0.1, WrongAmount: 0.01, Pending: 0.05, PendingMS: 800,
+		LoseRequest: 0.03, LoseAnswer: 0.08, Fail: 0.03, Garble: 0.02, Hang: 0.01, Late: 0.02, LateMS: 700,
+		LoseQuery: 0.05, LoseReverse: 0.1,
+	}}
+}
+
+// TestCampaign_KilledAtRandom kills edge and hub with -9 at random instants, while tills sell and the platform is in trouble, and
+// then asks of each press: one definite end, known to its till and acknowledged; executed at most once; never called again after an
+// answer.
+func TestCampaign_KilledAtRandom(t *testing.T) {
+	kills := killsDefault
+	switch {
+	case os.Getenv("TIDEOVER_NIGHTLY") == "1":
+		kills = killsNightly
+	case testing.Short():
+		kills = killsShort
+	}
+	c := newCampaign(t, Options{Platform: trouble(), PlatformTimeout: time.Second})
+	c.sell()
+	errs := make(chan error, 2)
+	for i, p := range []*program{c.shop.hub, c.shop.edge} {
+		dice := rand.New(rand.NewPCG(c.seed, uint64(i)))
+		go func() { errs <- c.harass(p, kills/2, dice) }()
+	}
+	c.must(errors.Join(<-errs, <-errs))
+	c.must(c.shop.hub.until(c.ctx, startMax, func(ctx context.Context) error { return get(ctx, c.shop.hubReady) }))
+	c.must(c.shop.edge.until(c.ctx, startMax, func(ctx context.Context) error { return get(ctx, "http://"+c.shop.Endpoint+"/v1/health") }))
+	c.settle()
+	v := c.judge()
+	if v.Approved == 0 || v.Declined == 0 {
+		t.Errorf("the campaign showed nothing: %d approved, %d declined", v.Approved, v.Declined)
+	}
+	c.must(c.shop.Stop())
+}

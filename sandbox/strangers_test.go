@@ -1,0 +1,297 @@
+package sandbox
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"tideover"
+)
+
+// connected says whether the edge's own status shows a hub, and what it says.
+func (c *campaign) connected() (bool, said) {
+	c.t.Helper()
+	s := command(c.t, nil, build(c.t, "tideover"), "status", "--config", c.shop.EdgeConfig())
+	return s.status == 0, s
+}
+
+// TestFault_Certificates puts a router's disk of yesterday, a stranger's certificate and another hub in the way: none of them gets a
+// transaction, the shop goes on taking sales, and the edge says what is wrong.
+func TestFault_Certificates(t *testing.T) {
+	c := newCampaign(t, Options{})
+	c.sells("before")
+	other := newCampaign(t, Options{Store: "shop-0002"})
+
+	t.Run("a certificate that was replaced", func(t *testing.T) {
+		c.must(c.shop.edge.stop())
+		old := filepath.Join(t.TempDir(), "edge")
+		c.must(os.CopyFS(old, os.DirFS(c.shop.path("edge"))))
+		c.must(c.shop.WipeEdge(c.ctx))
+		now := c.swap(old)
+		c.must(c.shop.StartEdge(c.ctx))
+		c.stores("on the old router")
+		c.cutOff("certificate")
+		c.shop.KillEdge()
+		c.swap(now)
+		for _, till := range c.tills {
+			till.NewRouter()
+		}
+		c.must(c.shop.StartEdge(c.ctx))
+		c.sells("on the new router")
+	})
+	t.Run("a certificate of another hub", func(t *testing.T) {
+		c.must(c.shop.edge.stop())
+		own := c.read("edge.crt", "edge.key")
+		c.write(other.read("edge.crt", "edge.key"))
+		c.must(c.shop.StartEdge(c.ctx))
+		c.stores("with a stranger's certificate")
+		c.cutOff("certificate")
+		c.must(c.shop.edge.stop())
+		c.write(own)
+		c.must(c.shop.StartEdge(c.ctx))
+		c.sells("with its own certificate")
+	})
+	t.Run("another hub", func(t *testing.T) {
+		c.must(c.shop.edge.stop())
+		edit(t, c.shop.EdgeConfig(), c.shop.Cable.Addr(), other.shop.Cable.Addr())
+		c.must(c.shop.StartEdge(c.ctx))
+		c.stores("towards another hub")
+		c.cutOff("certificate")
+		c.must(c.shop.edge.stop())
+		edit(t, c.shop.EdgeConfig(), other.shop.Cable.Addr(), c.shop.Cable.Addr())
+		c.must(c.shop.StartEdge(c.ctx))
+		c.sells("towards its own hub")
+	})
+	t.Run("a store that was revoked", func(t *testing.T) {
+		if _, err := c.shop.HubCommand(c.ctx, "store", "revoke", c.shop.Store); err != nil {
+			t.Fatal(err)
+		}
+		c.stores("revoked")
+		c.cutOff("certificate")
+	})
+	if n := other.shop.Platform.Stats().Calls; n > 0 {
+		t.Errorf("the other hub's platform was called %d times", n)
+	}
+	if v := c.shop.Verdict(c.tills...); v.ChargedTwice > 0 || v.Repeated > 0 {
+		t.Errorf("%s; %d calls repeated", v, v.Repeated)
+	}
+}
+
+// swap puts another state directory in the edge's place, and returns where the one that was there is now.
+func (c *campaign) swap(dir string) (was string) {
+	c.t.Helper()
+	was = filepath.Join(c.t.TempDir(), "was")
+	c.must(os.CopyFS(was, os.DirFS(c.shop.path("edge"))))
+	c.must(os.RemoveAll(c.shop.path("edge")))
+	c.must(os.CopyFS(c.shop.path("edge"), os.DirFS(dir)))
+	c.must(private(c.shop.path("edge")))
+	return was
+}
+
+// private gives a copied state directory the modes that the edge insists on.
+func private(dir string) error {
+	files, err := os.ReadDir(dir)
+	for _, f := range files {
+		if err == nil {
+			err = os.Chmod(filepath.Join(dir, f.Name()), 0o600)
+		}
+	}
+	if err == nil {
+		err = os.Chmod(dir, 0o700)
+	}
+	return err
+}
+
+func (c *campaign) read(names ...string) map[string][]byte {
+	c.t.Helper()
+	all := map[string][]byte{}
+	for _, name := range names {
+		b, err := os.ReadFile(filepath.Join(c.shop.path("edge"), name))
+		c.must(err)
+		all[name] = b
+	}
+	return all
+}
+
+func (c *campaign) write(files map[string][]byte) {
+	c.t.Helper()
+	for name, b := range files {
+		c.must(os.WriteFile(filepath.Join(c.shop.path("edge"), name), b, 0o600))
+	}
+}
+
+// cutOff wants the edge to run without a hub, and to say why.
+func (c *campaign) cutOff(why string) {
+	c.t.Helper()
+	deadline := time.Now().Add(endMax)
+	var s said
+	for well := true; well; _, s = c.connected() {
+		if well, _ = c.connected(); !well {
+			break
+		}
+		if time.Now().After(deadline) {
+			c.t.Errorf("the edge still shows a hub")
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	_, s = c.connected()
+	if log := tail(c.shop.path("edge.log")); s.status != 1 || !strings.Contains(s.out+s.words+log, why) {
+		c.t.Errorf("exit status %d, want 1; and nothing says %q: %s%s\n%s", s.status, why, s.out, s.words, log)
+	}
+}
+
+// TestFault_Clock runs an edge whose wall clock is an hour off, either way, and one whose clock has lost its battery: it warns, sells
+// on, and expires by the hub's time.
+func TestFault_Clock(t *testing.T) {
+	shifted := build(t, "tideover-sandbox", shiftedClock(t)...)
+	for name, seconds := range map[string]int{"an hour ahead": 3600, "an hour behind": -3600, "in 1970": -int(time.Now().Unix()) + 60} {
+		t.Run(name, func(t *testing.T) {
+			c := newCampaign(t, Options{EdgeExecutable: shifted})
+			c.must(c.shop.edge.stop())
+			c.must(c.shop.StartEdge(c.ctx, fmt.Sprintf("%s=%d", clockOffset, seconds)))
+			c.sells("with a wrong clock")
+			if log := tail(c.shop.path("edge.log")); !strings.Contains(log, "clock is wrong") {
+				t.Errorf("nothing warns of the clock: %s", log)
+			}
+			// Nothing is executed that is too old by the hub's time, and nothing ends early by the edge's.
+			c.shop.CutCable()
+			till := c.tills[1]
+			till.Wait = 0
+			x, err := till.Press(c.ctx, "late", Press{Kind: tideover.KindSale, Amount: 100, Currency: "CNY", ExpiresIn: 1})
+			c.must(err)
+			time.Sleep(2500 * time.Millisecond)
+			c.shop.MendCable()
+			x, err = till.Sell(c.ctx, "late", Press{})
+			c.must(err)
+			if x.State != tideover.StateExpired {
+				t.Errorf("a sale that was too old is %s", x.State)
+			}
+			// A restart with this clock finds certificates as good as before.
+			c.shop.KillEdge()
+			c.must(c.shop.StartEdge(c.ctx, fmt.Sprintf("%s=%d", clockOffset, seconds)))
+			c.sells("after a restart")
+			c.judge()
+		})
+	}
+}
+
+// TestFault_DamagedQueue gives the edge a queue that is empty, cut, flipped, foreign, gone, or sealed with another key. It must not
+// start, must say what is wrong and what to do, and must leave the file as it is: never an empty queue in its place.
+func TestFault_DamagedQueue(t *testing.T) {
+	c := newCampaign(t, Options{})
+	for i := range 8 {
+		c.sells(fmt.Sprint("sale-", i))
+	}
+	c.must(c.shop.edge.stop())
+	queue := filepath.Join(c.shop.path("edge"), "queue.db")
+	good, err := os.ReadFile(queue)
+	c.must(err)
+	foreign, err := os.ReadFile(filepath.Join(c.shop.path("hub"), "ledger.db"))
+	c.must(err)
+	key := filepath.Join(c.shop.path("edge"), "queue.key")
+	goodKey, err := os.ReadFile(key)
+	c.must(err)
+
+	flip := func(at int) []byte {
+		b := bytes.Clone(good)
+		b[at] ^= 0x10
+		return b
+	}
+	inData := bytes.LastIndex(good, []byte("sale-7"))
+	for _, d := range []struct {
+		name  string
+		queue []byte
+		key   []byte
+	}{
+		{"0 bytes", []byte{}, goodKey},
+		{"cut to one page", good[:4096], goodKey},
+		{"cut in half", good[:len(good)/2], goodKey},
+		{"a bit flipped in a record", flip(inData), goodKey},
+		{"a bit flipped in the first page's header", flip(16), goodKey},
+		{"text", []byte("this is not a queue\n"), goodKey},
+		{"zeros", make([]byte, len(good)), goodKey},
+		{"a bbolt file of another program", foreign, goodKey},
+		{"another key", good, bytes.Repeat([]byte{7}, len(goodKey))},
+		{"gone", nil, goodKey},
+	} {
+		t.Run(d.name, func(t *testing.T) {
+			c.must(os.WriteFile(key, d.key, 0o600))
+			c.must(os.Remove(queue))
+			if d.queue != nil {
+				c.must(os.WriteFile(queue, d.queue, 0o600))
+			}
+			s := command(t, nil, build(t, "tideover"), "run", "--config", c.shop.EdgeConfig())
+			if d.name == "a bit flipped in the first page's header" && s.status == 0 {
+				return
+			}
+			s.wants(t, 2, queue)
+			if !strings.Contains(s.words, "hint") || strings.Contains(s.words, "goroutine ") {
+				t.Errorf("it gives no next step, or a panic: %s", s.words)
+			}
+			after, err := os.ReadFile(queue)
+			if d.queue == nil {
+				if err == nil {
+					t.Errorf("there is a queue of %d bytes where there was none", len(after))
+					c.must(os.Remove(queue))
+				}
+				c.must(os.WriteFile(queue, good, 0o600))
+			} else if err != nil || !bytes.Equal(after, d.queue) {
+				t.Errorf("the file was changed: %d bytes of %d (%v)", len(after), len(d.queue), err)
+			}
+		})
+	}
+	c.must(os.WriteFile(key, goodKey, 0o600))
+	c.must(os.WriteFile(queue, good, 0o600))
+	c.must(c.shop.StartEdge(c.ctx))
+	for i := range 8 {
+		x, err := c.tills[0].Ask(c.ctx, fmt.Sprint("sale-", i))
+		c.must(err)
+		if x.State != tideover.StateApproved || !x.Acknowledged {
+			t.Errorf("with the good file back, sale-%d is %s, acknowledged: %v", i, x.State, x.Acknowledged)
+		}
+	}
+}
+
+// TestPaired_TillsOutliveTheirRouter pairs tills, replaces the router, and sells on with the same tokens: the hub gives the new router
+// its tills, and the same key has the same id.
+func TestPaired_TillsOutliveTheirRouter(t *testing.T) {
+	c := newCampaign(t, Options{Paired: true})
+	edge := build(t, "tideover")
+	for _, till := range c.tills {
+		s := command(t, nil, edge, "terminal", "pair", "--name", till.Name, "--json", "--config", c.shop.EdgeConfig())
+		s.wants(t, 0)
+		var code struct{ Code string }
+		if err := json.Unmarshal([]byte(s.out), &code); err != nil || code.Code == "" {
+			t.Fatalf("no code in %s", s.out)
+		}
+		c.must(till.Pair(c.ctx, code.Code))
+	}
+	stranger := c.shop.Till("stranger")
+	if _, err := stranger.Sell(c.ctx, "k", Press{Kind: tideover.KindSale, Amount: 1, Currency: "CNY"}); err == nil {
+		t.Error("a till without a token sold something")
+	}
+	c.sells("same")
+	before := c.tills[0].Notes()[0].ID
+	if x, err := c.tills[1].Sell(c.ctx, "same", Press{Kind: tideover.KindSale, Amount: 100, Currency: "CNY"}); err != nil || x.ID == before {
+		t.Errorf("two tills share a transaction: %s, %v", x.ID, err)
+	}
+	c.must(c.shop.WipeEdge(c.ctx))
+	c.must(c.shop.StartEdge(c.ctx))
+	for _, till := range c.tills {
+		till.NewRouter()
+	}
+	c.sells("same")
+	if after := c.tills[0].Notes()[0].ID; after != before {
+		t.Errorf("the same key was %s, and is %s on the new router", before, after)
+	}
+	c.judge()
+	if s := c.shop.Platform.Count(before); s.Executions != 1 {
+		t.Errorf("executed %d times", s.Executions)
+	}
+}
