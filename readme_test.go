@@ -80,20 +80,20 @@ func freePort(t *testing.T, network string) string {
 	return ":" + port
 }
 
-// runScript runs bash in a process group of its own, which is ended with it, and returns what it said.
+// runScript runs bash in a process group of its own, which is ended with it, and returns what came on its standard output.
 func runScript(t *testing.T, script string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), quickStartMax)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", script)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	var out, words bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &words
 	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir(), "LC_ALL=C")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
 	if err := cmd.Run(); err != nil {
-		t.Fatalf("the quick start failed: %v\n%s", err, out.String())
+		t.Fatalf("the quick start failed: %v\n%s%s", err, out.String(), words.String())
 	}
 	return out.String()
 }

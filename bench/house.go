@@ -141,16 +141,16 @@ func end(cmd *exec.Cmd) {
 	cmd.Wait()
 }
 
-// kill ends an edge that nobody needs any more, with everything that it still holds.
-func (e *edge) kill() {
-	e.cmd.Process.Kill()
-	e.cmd.Wait()
-}
-
 // edge is a running edge.
 type edge struct {
 	cmd *exec.Cmd
 	url string // of its endpoint
+}
+
+// kill ends an edge that nobody needs any more, with everything that it still holds.
+func (e *edge) kill() {
+	e.cmd.Process.Kill()
+	e.cmd.Wait()
 }
 
 // configureEdge writes the configuration of a store's edge whose state lies in a folder of this name, and returns its endpoint's
