@@ -33,11 +33,10 @@ type hub struct {
 	token wire.Token
 	addr  string
 
-	mu      sync.Mutex
-	asked   int
-	key     [32]byte             // of the machine that was enrolled first
-	answer  func(*wire.Enrolled) // changes an answer
-	instead func() *wire.Refused // refuses
+	mu     sync.Mutex
+	asked  int
+	key    [32]byte             // of the machine that was enrolled first
+	answer func(*wire.Enrolled) // changes an answer
 }
 
 func check(t *testing.T, err error) {
@@ -127,9 +126,6 @@ func (h *hub) enrol(ask wire.Enroll) (wire.Type, any) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.asked++
-	if h.instead != nil {
-		return wire.TypeRefused, *h.instead()
-	}
 	csr, err := x509.ParseCertificateRequest(ask.CSR)
 	if err != nil || ask.Secret != h.token.Secret {
 		return wire.TypeRefused, wire.Refused{Reason: wire.ReasonToken, Detail: "unknown"}
@@ -159,6 +155,13 @@ func (h *hub) rotate() {
 	defer h.mu.Unlock()
 	_, _ = rand.Read(h.token.Secret[:])
 	h.key = [32]byte{}
+}
+
+// lie changes the answers from now on.
+func (h *hub) lie(how func(*wire.Enrolled)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.answer = how
 }
 
 func (h *hub) calls() int {

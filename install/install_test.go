@@ -125,8 +125,8 @@ func TestEnroll_Refuses(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h.rotate()
-			h.answer = c.answer
-			defer func() { h.answer = nil }()
+			h.lie(c.answer)
+			defer h.lie(nil)
 			token := c.token
 			if c.answer != nil {
 				token = h.token.String()
