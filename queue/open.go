@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -102,9 +103,7 @@ func openError(path string, err error) error {
 	for _, w := range openWords {
 		if errors.Is(err, w.err) {
 			e.Err = w.err
-			if err != w.err {
-				e.At = err.Error()
-			}
+			e.At = strings.TrimPrefix(strings.TrimPrefix(err.Error(), w.err.Error()), ": ")
 		}
 	}
 	if errors.Is(err, errForeignBolt) {

@@ -1,0 +1,189 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"tideover"
+)
+
+func TestEnd_RepeatsAndCorrections(t *testing.T) {
+	s := newShop(t)
+	d := draft("till", "k")
+	s.accept(d)
+	s.end(approved(d.ID, 1))
+	s.end(approved(d.ID, 1)) // not on disk: nothing to say
+	first := s.get(d.ID)
+	acked, err := s.q.Acknowledge(t.Context(), d.ID, first.Seq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if have := <-s.told; len(have) != 1 {
+		t.Fatalf("durable: %v", have)
+	}
+	s.end(approved(d.ID, 1)) // the hub has not heard that it is on disk
+	if have := <-s.told; len(have) != 1 || have[0] != (Position{d.ID, 1}) {
+		t.Fatalf("durable: %v", have)
+	}
+	if s.get(d.ID).Seq != acked.Seq {
+		t.Fatal("the same end told twice changed something")
+	}
+	// A correction takes the acknowledgement back.
+	if err := s.q.Move(d.ID, tideover.ToldReversing, Note{}); err != nil {
+		t.Fatal(err)
+	}
+	if tx := s.get(d.ID); tx.Final() || tx.Outcome != nil || tx.Acknowledged || tx.EndSeq != 0 {
+		t.Fatalf("reversing: %+v", tx)
+	}
+	corrected := told(d.ID, 2, tideover.StateReversed)
+	corrected.Corrected = true
+	s.end(corrected)
+	tx := s.get(d.ID)
+	if tx.State != tideover.StateReversed || !tx.Corrected || tx.Acknowledged || tx.Delivered {
+		t.Fatalf("corrected: %+v", tx)
+	}
+	_, err = s.q.Acknowledge(t.Context(), d.ID, first.Seq)
+	refused(t, err, tideover.CodeOutcomeChanged)
+	_, err = s.q.Acknowledge(t.Context(), d.ID, tx.Seq+1000)
+	refused(t, err, tideover.CodeInvalidRequest)
+	s.end(approved(d.ID, 1)) // a late copy of what was corrected
+	if s.get(d.ID).State != tideover.StateReversed {
+		t.Fatal("a late copy undid a correction")
+	}
+	if err := s.q.End(approved(d.ID, 3)); err == nil {
+		t.Fatal("what is reversed was approved")
+	}
+	if _, err := s.q.Acknowledge(t.Context(), d.ID, tx.Seq); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.q.Acknowledge(t.Context(), d.ID, tx.EndSeq); err != nil { // again
+		t.Fatal(err)
+	}
+	s.reopen()
+	if got := s.get(d.ID); got.State != tideover.StateReversed || !got.Corrected || !got.Acknowledged {
+		t.Fatalf("reopened: %+v", got)
+	}
+}
+
+// TestEnd_AfterAnExcursionInMemory keeps out a journal that cannot be opened again: reversing is in memory only, and the end after it
+// would not follow from the end before it.
+func TestEnd_AfterAnExcursionInMemory(t *testing.T) {
+	s := newShop(t)
+	d := draft("till", "k")
+	s.accept(d)
+	s.end(approved(d.ID, 1))
+	s.flush()
+	if err := s.q.Move(d.ID, tideover.ToldReversing, Note{}); err != nil {
+		t.Fatal(err)
+	}
+	s.end(told(d.ID, 2, tideover.StateDeclined))
+	s.reopen()
+	if tx := s.get(d.ID); tx.State != tideover.StateDeclined {
+		t.Fatalf("got %+v", tx)
+	}
+}
+
+func TestEnd_AdoptsWhatWasLost(t *testing.T) {
+	s := newShop(t)
+	d := draft("till", "lost")
+	if err := s.q.End(approved(d.ID, 1)); !errors.Is(err, ErrUnknown) {
+		t.Fatalf("got %v", err)
+	}
+	s.q.CaughtUp(9)
+	s.flush()
+	if s.q.HaveThrough() != 0 {
+		t.Fatal("caught up past an end that could not be taken")
+	}
+	e := approved(d.ID, 1)
+	e.Adopt = &d
+	s.end(e)
+	s.q.CaughtUp(9)
+	if s.q.HaveThrough() != 0 {
+		t.Fatal("caught up before it was on disk")
+	}
+	s.flush()
+	if s.q.HaveThrough() != 9 {
+		t.Fatalf("have through %d", s.q.HaveThrough())
+	}
+	s.crash()
+	tx := s.get(d.ID)
+	if tx.State != tideover.StateApproved || tx.Key != "lost" || tx.Amount != 1299 || s.q.HaveThrough() != 9 {
+		t.Fatalf("got %+v", tx)
+	}
+	if again := s.accept(d); !again.Replayed {
+		t.Fatal("the till's repeat was taken for new")
+	}
+	other := draft("till", "lost", func(d *Draft) { d.Request.Amount = 7 })
+	_, err := s.q.Accept(t.Context(), other, yes)
+	refused(t, err, tideover.CodeKeyReused)
+}
+
+func TestAdopt_ReplacesAnotherRequest(t *testing.T) {
+	s := newShop(t)
+	mine := draft("till", "k")
+	hubs := draft("till", "k", func(d *Draft) { d.Request.Amount, d.Request.Instrument = 700, "999" })
+	s.accept(mine)
+	if err := s.q.Adopt(hubs); err != nil {
+		t.Fatal(err)
+	}
+	look := func() {
+		t.Helper()
+		p, err := s.q.Next(t.Context())
+		if err != nil || p.Amount != 700 || p.Request.Instrument != "999" || p.NeverSent || p.State != tideover.StateInDoubt || !p.Adopted {
+			t.Fatalf("got %+v, %v", p, err)
+		}
+		if _, amount := (View{s.q, &batch{}}).Open(); amount["CNY"] != 700 {
+			t.Fatalf("exposure %v", amount)
+		}
+		_, err = s.q.Accept(t.Context(), mine, yes)
+		refused(t, err, tideover.CodeKeyReused)
+	}
+	look()
+	if err := s.q.Adopt(hubs); err != nil {
+		t.Fatal(err)
+	}
+	s.reopen()
+	look()
+	if err := s.q.Adopt(draft("till", "other")); err != nil {
+		t.Fatal(err)
+	}
+	s.flush()
+	if s.get(draft("till", "other").ID).State != tideover.StateInDoubt {
+		t.Fatal("an adopted one is not in doubt")
+	}
+}
+
+func TestHaveThrough_WaitsForGaps(t *testing.T) {
+	s := newShop(t)
+	var drafts []Draft
+	for i := range 5 {
+		drafts = append(drafts, draft("till", fmt.Sprint(i)))
+		s.accept(drafts[i])
+	}
+	tell := func(i int, position, want uint64) {
+		t.Helper()
+		s.end(approved(drafts[i].ID, position))
+		s.flush()
+		if got := s.q.HaveThrough(); got != want {
+			t.Fatalf("have through %d, want %d", got, want)
+		}
+	}
+	tell(0, 1, 1)
+	tell(1, 3, 1)
+	s.crash()
+	if s.q.HaveThrough() != 1 {
+		t.Fatal("forgotten")
+	}
+	tell(2, 2, 3)
+	tell(3, 6, 3)
+	s.q.CaughtUp(5)
+	s.flush()
+	if s.q.HaveThrough() != 6 {
+		t.Fatalf("have through %d", s.q.HaveThrough())
+	}
+	s.reopen()
+	if s.q.HaveThrough() != 6 {
+		t.Fatalf("have through %d after a restart", s.q.HaveThrough())
+	}
+}
