@@ -3,7 +3,6 @@ package bolt
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime"
@@ -154,7 +153,7 @@ func (l *Ledger) commit(batch []*op) error {
 		}
 	}
 	if changed {
-		if err := tx.Bucket(bucketMeta).Put(metaClock, binary.BigEndian.AppendUint64(nil, uint64(now))); err != nil {
+		if err := tx.Bucket(bucketMeta).Put(metaClock, encode(metaClock, now)); err != nil {
 			return err
 		}
 		for _, m := range marks {

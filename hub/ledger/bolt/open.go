@@ -283,8 +283,10 @@ func (l *Ledger) identify(tx *bbolt.Tx, key [32]byte) error {
 			return fmt.Errorf("%w: no bucket %s", ErrDamaged, name)
 		}
 	}
-	if b := meta.Get(metaClock); len(b) == 8 {
-		l.clock.last = tideover.Millis(binary.BigEndian.Uint64(b))
+	if b := meta.Get(metaClock); b != nil {
+		if err := decode(metaClock, b, &l.clock.last); err != nil {
+			return err
+		}
 	}
 	l.clock.boot = boottime.Now()
 	return l.check(tx)

@@ -96,13 +96,52 @@ func (l *Ledger) check(tx *bbolt.Tx) error {
 		}
 		x.to.Store(n)
 	}
-	return tx.Bucket(bucketStores).ForEach(func(k, raw []byte) error {
+	if tx.Size() <= verifyMax {
+		err := tx.Bucket(bucketSealed).ForEach(func(k, sealed []byte) error {
+			if _, err := l.vault.open(sealed, k); err != nil {
+				return fmt.Errorf("%w: what is sealed of %x: %w", ErrDamaged, k, err)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return l.checkStores(tx)
+}
+
+// checkStores reads every store, with what belongs to it.
+func (l *Ledger) checkStores(tx *bbolt.Tx) error {
+	tokens := 0
+	err := tx.Bucket(bucketStores).ForEach(func(k, raw []byte) error {
 		var s ledger.Store
 		if err := decode(k, raw, &s); err != nil {
 			return err
 		}
 		if !bytes.Equal(storeKey(s.Name), k) {
 			return fmt.Errorf("%w: store %q", ErrDamaged, s.Name)
+		}
+		if _, err := l.vault.open(tx.Bucket(bucketSecrets).Get(k), k); err != nil {
+			return fmt.Errorf("%w: the secret of store %q: %w", ErrDamaged, s.Name, err)
+		}
+		if s.Token.Hash != [32]byte{} {
+			tokens++
+			if string(tx.Bucket(bucketTokens).Get(s.Token.Hash[:])) != s.Name {
+				return fmt.Errorf("%w: the token of store %q", ErrDamaged, s.Name)
+			}
+		}
+		if raw := tx.Bucket(bucketTerminals).Get(k); raw != nil {
+			var list []tideover.Terminal
+			return decode(k, raw, &list)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return tx.Bucket(bucketTokens).ForEach(func(_, _ []byte) error {
+		if tokens--; tokens < 0 {
+			return fmt.Errorf("%w: a token of no store", ErrDamaged)
 		}
 		return nil
 	})

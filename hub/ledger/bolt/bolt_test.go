@@ -1,0 +1,581 @@
+package bolt_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	bbolt "go.etcd.io/bbolt"
+
+	"tideover"
+	"tideover/hub/ledger"
+	"tideover/hub/ledger/bolt"
+	"tideover/wire"
+)
+
+var (
+	key     = [32]byte{1, 2, 3}
+	current = [16]byte{9}
+)
+
+const store = "shop-0001"
+
+// create makes a ledger with one store whose edge has said hello.
+func create(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	if err := bolt.Create(path, key); err != nil {
+		t.Fatal(err)
+	}
+	l, end := open(t, path)
+	if err := l.AddStore(t.Context(), ledger.Store{Name: store, Secret: [32]byte{7}}); err != nil {
+		t.Fatal(err)
+	}
+	hello(t, l, store)
+	end()
+	return path
+}
+
+func hello(t testing.TB, l *bolt.Ledger, name string) {
+	t.Helper()
+	err := l.Update(t.Context(), ledger.Update{Store: name, Step: func(v *ledger.View) error {
+		_, err := v.Hello(wire.Hello{Incarnation: current})
+		return err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// open opens a ledger and runs it until end is called, or the test ends.
+func open(t testing.TB, path string) (l *bolt.Ledger, end func()) {
+	t.Helper()
+	l, err := bolt.Open(bolt.Options{Path: path, Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := l.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	end = sync.OnceFunc(func() {
+		stop()
+		running.Wait()
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(end)
+	return l, end
+}
+
+func request(name string) wire.Submit {
+	return wire.Submit{
+		ID: tideover.MakeID(store, "t1", name), TerminalUID: "t1", Terminal: "till-1", Key: name, Hash: [32]byte{1},
+		Request: tideover.Request{
+			Kind: tideover.KindAdvice, Amount: 1299, Currency: "CNY", Instrument: "284500001111222233", Payload: []byte(`{"secret":"payload"}`),
+		},
+	}
+}
+
+// claim claims a request; record ends it.
+func claim(t testing.TB, l *bolt.Ledger, s wire.Submit) {
+	t.Helper()
+	err := l.Update(t.Context(), ledger.Update{Store: store, IDs: []tideover.ID{s.ID}, Step: func(v *ledger.View) error {
+		v.Claim(s, current, ledger.Lease{Owner: l.Owner(), Until: time.Hour})
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func record(t testing.TB, l *bolt.Ledger, s wire.Submit) {
+	t.Helper()
+	err := l.Update(t.Context(), ledger.Update{Store: store, IDs: []tideover.ID{s.ID}, Step: func(v *ledger.View) error {
+		r := v.Rows[0]
+		a := ledger.Answer{Said: ledger.SaidApproved, Amount: s.Request.Amount, Currency: s.Request.Currency}
+		v.Record(r.Fence, a, r.State == tideover.RowInDoubt, ledger.Policy{Idempotent: true}, ledger.Lease{})
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLedger_KeepsWhatItWasTold(t *testing.T) {
+	path := create(t)
+	l, end := open(t, path)
+	done, open1 := request("a"), request("b")
+	claim(t, l, done)
+	claim(t, l, open1)
+	record(t, l, done)
+	id := l.ID()
+	end()
+
+	l, _ = open(t, path)
+	if l.ID() != id {
+		t.Error("the ledger has another id")
+	}
+	r, err := l.Row(store, done.ID)
+	if err != nil || r.State != tideover.RowDone || r.HubSeq != 1 || r.Request.Request.Instrument != "" || r.Request.Request.Payload != nil {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if r, _ := l.Row(store, open1.ID); r.State != tideover.RowInDoubt || !r.Called {
+		t.Errorf("a claim of an earlier process has not lapsed: %+v", r)
+	}
+	rows, err := l.OpenRows()
+	if err != nil || len(rows) != 1 || rows[0] != (ledger.Key{Store: store, ID: open1.ID}) {
+		t.Errorf("open rows: %v, %v", rows, err)
+	}
+	full, err := l.Request(store, done.ID)
+	if err != nil || full.Request.Instrument != done.Request.Instrument || !bytes.Equal(full.Request.Payload, done.Request.Payload) {
+		t.Errorf("the request: %+v, %v", full, err)
+	}
+	if s, err := l.Store(store); err != nil || s.Secret != [32]byte{7} {
+		t.Errorf("the store: %+v, %v", s, err)
+	}
+	st, err := l.Stats()
+	if err != nil || st.Rows != 2 || st.Open != 1 || st.Outbox != 1 || st.Stores != 1 {
+		t.Errorf("%+v, %v", st, err)
+	}
+	if found, err := l.Find(done.ID); err != nil || len(found) != 1 || found[0].ID != done.ID {
+		t.Errorf("found %v, %v", found, err)
+	}
+}
+
+func TestLedger_OutboxIsKeptUntilExactlyAcknowledged(t *testing.T) {
+	path := create(t)
+	l, end := open(t, path)
+	var all []wire.Submit
+	for i := range 5 {
+		s := request(fmt.Sprint(i))
+		all = append(all, s)
+		claim(t, l, s)
+		record(t, l, s)
+	}
+	seqs := func(after uint64, limit int) (got []uint64) {
+		page, err := l.Outbox(store, after, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range page {
+			got = append(got, c.HubSeq)
+			if err := c.Validate(); err != nil {
+				t.Error(err)
+			}
+			if c.Adopt == nil || c.Adopt.Request.Instrument == "" || c.Adopt.Request.Payload != nil {
+				t.Errorf("adopt: %+v", c.Adopt)
+			}
+		}
+		return got
+	}
+	want := func(got []uint64, want ...uint64) {
+		t.Helper()
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("outbox %v, want %v", got, want)
+		}
+	}
+	want(seqs(0, 10), 1, 2, 3, 4, 5)
+	want(seqs(2, 2), 3, 4)
+	if err := l.Acknowledge(t.Context(), store, []wire.Position{{ID: all[1].ID, HubSeq: 2}, {ID: all[1].ID, HubSeq: 2}, {ID: all[2].ID, HubSeq: 4}, {ID: tideover.ID{1}, HubSeq: 9}}); err != nil {
+		t.Fatal(err)
+	}
+	want(seqs(0, 10), 1, 3, 4, 5)
+	end()
+	l, _ = open(t, path)
+	want(seqs(0, 10), 1, 3, 4, 5)
+	if n, err := l.OutboxLen(store); n != 4 || err != nil {
+		t.Error(n, err)
+	}
+	// Only what is sealed is dropped.
+	s, err := l.Request(store, all[1].ID)
+	if err != nil || s.Request.Instrument != "" || s.Request.Payload != nil || s.Request.Amount != 1299 {
+		t.Errorf("after the acknowledgement: %+v, %v", s, err)
+	}
+	if r, err := l.Row(store, all[1].ID); err != nil || r.Outcome.Result != tideover.StateApproved {
+		t.Errorf("after the acknowledgement: %+v, %v", r, err)
+	}
+	if page, err := l.Outbox("shop-00", 0, 10); err != nil || len(page) != 0 {
+		t.Error("another store's outbox:", page, err)
+	}
+}
+
+func TestLedger_DrawsPositionsWithoutGaps(t *testing.T) {
+	l, _ := open(t, create(t))
+	var g sync.WaitGroup
+	for w := range 8 {
+		g.Go(func() {
+			for i := range 40 {
+				s := request(fmt.Sprint(w, "-", i))
+				claim(t, l, s)
+				record(t, l, s)
+			}
+		})
+	}
+	g.Wait()
+	page, err := l.Outbox(store, 0, 1000)
+	if err != nil || len(page) != 320 {
+		t.Fatal(len(page), err)
+	}
+	for i, c := range page {
+		if c.HubSeq != uint64(i+1) {
+			t.Fatalf("position %d at %d", c.HubSeq, i+1)
+		}
+	}
+}
+
+func TestLedger_StepWithAnErrorChangesNothing(t *testing.T) {
+	l, _ := open(t, create(t))
+	s, bad := request("a"), errors.New("bad")
+	err := l.Update(t.Context(), ledger.Update{Store: store, IDs: []tideover.ID{s.ID}, Step: func(v *ledger.View) error {
+		v.Claim(s, current, ledger.Lease{})
+		return bad
+	}})
+	if !errors.Is(err, bad) {
+		t.Fatal(err)
+	}
+	if r, err := l.Row(store, s.ID); err != nil || r.State != tideover.RowNone {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if err := l.Update(t.Context(), ledger.Update{Store: "nobody"}); !errors.Is(err, ledger.ErrStoreUnknown) {
+		t.Error(err)
+	}
+}
+
+func TestLedger_StoppedAnswersNobody(t *testing.T) {
+	l, end := open(t, create(t))
+	end()
+	if err := l.Update(context.Background(), ledger.Update{Store: store}); !errors.Is(err, ledger.ErrStopped) {
+		t.Error(err)
+	}
+	if err := l.Ping(context.Background()); !errors.Is(err, ledger.ErrStopped) {
+		t.Error(err)
+	}
+}
+
+func TestLedger_Stores(t *testing.T) {
+	path := create(t)
+	l, _ := open(t, path)
+	ctx := t.Context()
+	if err := l.AddStore(ctx, ledger.Store{Name: store}); !errors.Is(err, ledger.ErrStoreExists) {
+		t.Error(err)
+	}
+	if err := l.AddStore(ctx, ledger.Store{Name: "a-longer-name", Secret: [32]byte{8}, Token: ledger.Token{Hash: [32]byte{5}}}); err != nil {
+		t.Fatal(err)
+	}
+	if name, err := l.StoreOfToken([32]byte{5}); name != "a-longer-name" || err != nil {
+		t.Error(name, err)
+	}
+	err := l.ChangeStore(ctx, "a-longer-name", func(s *ledger.Store, _ tideover.Millis) error {
+		s.Issue([32]byte{6}, 10)
+		s.Name, s.Secret = "nonsense", [32]byte{1}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.StoreOfToken([32]byte{5}); !errors.Is(err, ledger.ErrTokenUnknown) {
+		t.Error("the replaced token:", err)
+	}
+	if s, err := l.Store("a-longer-name"); err != nil || s.Secret != [32]byte{8} || s.Token.Hash != [32]byte{6} || s.CreatedAt == 0 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	all, err := l.Stores()
+	if err != nil || len(all) != 2 || all[0].Name != "a-longer-name" || all[1].Name != store || all[0].Secret != [32]byte{} {
+		t.Errorf("%+v, %v", all, err)
+	}
+	tills := []tideover.Terminal{{UID: "u", Name: "till-1", TokenHash: [32]byte{3}}}
+	if err := l.KeepTerminals(ctx, store, [16]byte{1}, tills, [32]byte{2}); !errors.Is(err, ledger.ErrSuperseded) {
+		t.Error(err)
+	}
+	if err := l.KeepTerminals(ctx, store, current, tills, [32]byte{2}); err != nil {
+		t.Error(err)
+	}
+	if got, err := l.Terminals(store); err != nil || len(got) != 1 || got[0] != tills[0] {
+		t.Error(got, err)
+	}
+	if got, err := l.Terminals("a-longer-name"); err != nil || got != nil {
+		t.Error(got, err)
+	}
+}
+
+// Nothing that must be sealed is in the file in clear, nor is it once it was dropped.
+func TestLedger_SealsWhatItMust(t *testing.T) {
+	path := create(t)
+	l, end := open(t, path)
+	s := request("a")
+	claim(t, l, s)
+	end()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, clear := range []string{s.Request.Instrument, "payload", string(bytes.Repeat([]byte{7}, 1)) + string(make([]byte, 31))} {
+		if bytes.Contains(b, []byte(clear)) {
+			t.Errorf("%q is in the file", clear)
+		}
+	}
+}
+
+func TestLedger_TimeNeverGoesBack(t *testing.T) {
+	path := create(t)
+	wall := time.Now().Add(48 * time.Hour)
+	l, err := bolt.Open(bolt.Options{Path: path, Key: key, Wall: func() time.Time { return wall }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- l.Run(ctx) }()
+	first := l.Now()
+	wall = wall.Add(-time.Hour)
+	if l.Now() < first {
+		t.Error("it went back with the wall clock")
+	}
+	wall = wall.Add(2 * time.Hour)
+	if got := l.Now(); got < first.Add(59*time.Minute) {
+		t.Error("it did not follow the wall clock forward")
+	}
+	hello(t, l, store)
+	last := l.Now()
+	stop()
+	<-ended
+	l.Close()
+	l, _ = open(t, path)
+	if got := l.Now(); got < last.Add(-time.Minute) {
+		t.Errorf("after a restart it is %v, was %v", got.Time(), last.Time())
+	}
+}
+
+func TestCreate_NeverReplaces(t *testing.T) {
+	path := create(t)
+	before, _ := os.ReadFile(path)
+	err := bolt.Create(path, key)
+	if !errors.Is(err, bolt.ErrExists) {
+		t.Error(err)
+	}
+	after, _ := os.ReadFile(path)
+	if !bytes.Equal(before, after) {
+		t.Error("the file was changed")
+	}
+	left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".*"))
+	if len(left) != 0 {
+		t.Error("left behind:", left)
+	}
+}
+
+func TestOpen_RefusesWhatIsNoLedger(t *testing.T) {
+	foreign := filepath.Join(t.TempDir(), "foreign.db")
+	db, err := bbolt.Open(foreign, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Update(func(tx *bbolt.Tx) error { _, err := tx.CreateBucket([]byte("x")); return err })
+	db.Close()
+	otherBolt, _ := os.ReadFile(foreign)
+	good, _ := os.ReadFile(create(t))
+	for name, c := range map[string]struct {
+		content []byte
+		want    error
+	}{
+		"0 bytes":        {[]byte{}, bolt.ErrEmpty},
+		"a few bytes":    {[]byte("hello"), bolt.ErrTruncated},
+		"half a page":    {good[:2000], bolt.ErrTruncated},
+		"half a file":    {good[:len(good)/3], bolt.ErrTruncated},
+		"text":           {bytes.Repeat([]byte("no ledger\n"), 10000), bolt.ErrForeign},
+		"zeros":          {make([]byte, 1<<20), bolt.ErrForeign},
+		"another's bolt": {otherBolt, bolt.ErrForeign},
+		"both metas broken": {func() []byte {
+			b := bytes.Clone(good)
+			b[20+40]++
+			b[4096+20+40]++
+			return b
+		}(), bolt.ErrDamaged},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "ledger.db")
+			if err := os.WriteFile(path, c.content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := bolt.Open(bolt.Options{Path: path, Key: key})
+			e, ok := errors.AsType[*bolt.Error](err)
+			if !errors.Is(err, c.want) || !ok {
+				t.Fatalf("%v, want %v", err, c.want)
+			}
+			what, hint := e.Explain()
+			if !bytes.Contains([]byte(what.En+what.Zh), []byte(path)) || hint.En == "" || hint.Zh == "" {
+				t.Errorf("%+v, %+v", what, hint)
+			}
+			after, _ := os.ReadFile(path)
+			if !bytes.Equal(after, c.content) {
+				t.Error("the file was changed")
+			}
+		})
+	}
+	missing := filepath.Join(t.TempDir(), "ledger.db")
+	if _, err := bolt.Open(bolt.Options{Path: missing, Key: key}); !errors.Is(err, bolt.ErrMissing) {
+		t.Error(err)
+	}
+	if _, err := os.Stat(missing); err == nil {
+		t.Error("an empty ledger was made in its place")
+	}
+}
+
+func TestOpen_WrongKeyAndSecondProcess(t *testing.T) {
+	path := create(t)
+	if _, err := bolt.Open(bolt.Options{Path: path, Key: [32]byte{6}}); !errors.Is(err, bolt.ErrWrongKey) {
+		t.Error(err)
+	}
+	open(t, path)
+	if _, err := bolt.Open(bolt.Options{Path: path, Key: key}); !errors.Is(err, bolt.ErrInUse) {
+		t.Error(err)
+	}
+}
+
+func TestOpen_NewerSchema(t *testing.T) {
+	path := create(t)
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{NoFreelistSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Update(func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte("tideover-ledger")).Put([]byte("schema"), []byte{0, 0, 0, 0, 0, 0, 0, 2})
+	})
+	db.Close()
+	if _, err := bolt.Open(bolt.Options{Path: path, Key: key}); !errors.Is(err, bolt.ErrNewerSchema) {
+		t.Error(err)
+	}
+}
+
+// Every flipped bit is either seen as damage or harmless; none ends the process, none gives a ledger that says something else.
+func TestOpen_FlippedBits(t *testing.T) {
+	path := create(t)
+	l, end := open(t, path)
+	for i := range 60 {
+		s := request(fmt.Sprint(i))
+		claim(t, l, s)
+		record(t, l, s)
+	}
+	end()
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := len(bytes.TrimRight(good, "\x00"))
+	want := contents(t, path)
+	step := 151
+	seen, harmless := 0, 0
+	bad := filepath.Join(t.TempDir(), "ledger.db")
+	for at := 0; at < used; at += step {
+		b := bytes.Clone(good[:used+4096])
+		b = append(b, make([]byte, len(good)-len(b))...)
+		b[at] ^= 1 << (at % 8)
+		if err := os.WriteFile(bad, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l, err := bolt.Open(bolt.Options{Path: bad, Key: key})
+		if err != nil {
+			if _, ok := errors.AsType[*bolt.Error](err); !ok {
+				t.Fatalf("byte %d: %v", at, err)
+			}
+			seen++
+			continue
+		}
+		l.Close()
+		if at < 2*4096 {
+			continue // a broken meta page: bbolt goes back to the commit before, as after a power cut
+		}
+		if got := contents(t, bad); got != want {
+			t.Errorf("byte %d: the ledger says something else", at)
+		}
+		harmless++
+	}
+	if seen == 0 {
+		t.Error("no damage was seen")
+	}
+	t.Logf("%d seen, %d harmless", seen, harmless)
+}
+
+// contents tells everything that a ledger says.
+func contents(t *testing.T, path string) string {
+	t.Helper()
+	l, err := bolt.Open(bolt.Options{Path: path, Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var b bytes.Buffer
+	s, err := l.Store(store)
+	fmt.Fprintln(&b, s, err)
+	for i := range 60 {
+		id := request(fmt.Sprint(i)).ID
+		r, err := l.Row(store, id)
+		fmt.Fprintln(&b, r, err)
+		q, err := l.Request(store, id)
+		fmt.Fprintln(&b, q, err)
+	}
+	page, err := l.Outbox(store, 0, 100)
+	fmt.Fprintln(&b, len(page), err)
+	return b.String()
+}
+
+// BenchmarkLedger_Claim measures durable claims by as many callers at once as the name says; "alone" is one commit for each.
+func BenchmarkLedger_Claim(b *testing.B) {
+	for _, callers := range []int{1, 8, 64, 256} {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
+			l, _ := open(b, create(b))
+			next := make(chan int)
+			var g sync.WaitGroup
+			for range callers {
+				g.Go(func() {
+					for i := range next {
+						claim(b, l, request(fmt.Sprint("bench-", i)))
+					}
+				})
+			}
+			before, _ := l.Stats()
+			b.ResetTimer()
+			for i := range b.N {
+				next <- i
+			}
+			close(next)
+			g.Wait()
+			b.StopTimer()
+			after, _ := l.Stats()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "claims/s")
+			b.ReportMetric(float64(after.Commits-before.Commits)/float64(b.N), "commits/claim")
+		})
+	}
+	b.Run("alone", func(b *testing.B) {
+		db, err := bbolt.Open(filepath.Join(b.TempDir(), "floor.db"), 0o600, &bbolt.Options{NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer db.Close()
+		value := make([]byte, 600)
+		for i := range b.N {
+			err := db.Update(func(tx *bbolt.Tx) error {
+				bucket, err := tx.CreateBucketIfNotExists([]byte("rows"))
+				if err != nil {
+					return err
+				}
+				id := request(fmt.Sprint("bench-", i)).ID
+				return bucket.Put(id[:], value)
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "claims/s")
+	})
+}
