@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"tideover"
 )
@@ -136,13 +137,16 @@ type Note struct {
 	WaitingFor string // ToldPending
 }
 
+// memoryOnly are the causes of changes that are not written.
+var memoryOnly = []tideover.Cause{
+	tideover.CauseSent, tideover.CauseDoubt, tideover.ToldPending, tideover.ToldReversing, tideover.ToldManual,
+}
+
 // Move takes a change that is in memory only: CauseSent, CauseDoubt, ToldPending, ToldReversing or ToldManual. CauseSent is said before
 // the first byte leaves; it fails if the transaction has come to an end, or is held, in the meantime: then nothing may leave. Errors:
 // ErrUnknown, ErrStopped, a [*tideover.TransitionError].
 func (q *Queue) Move(id tideover.ID, cause tideover.Cause, n Note) error {
-	switch cause {
-	case tideover.CauseSent, tideover.CauseDoubt, tideover.ToldPending, tideover.ToldReversing, tideover.ToldManual:
-	default:
+	if !slices.Contains(memoryOnly, cause) {
 		return fmt.Errorf("%q is not a change of memory alone", cause)
 	}
 	q.mu.Lock()
