@@ -2,11 +2,11 @@ package hub
 
 import (
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 
 	"tideover"
+	"tideover/internal/columns"
 )
 
 // when shows an instant to people, in the local time zone.
@@ -17,40 +17,8 @@ func (p *program) when(m tideover.Millis) string {
 	return m.Time().Local().Format("2006-01-02 15:04:05 -07:00")
 }
 
-// width is how many cells a terminal gives a text: Chinese characters and full-width punctuation take two.
-func width(s string) (n int) {
-	for _, r := range s {
-		n++
-		switch {
-		case r >= 0x1100 && r <= 0x115f, r >= 0x2e80 && r <= 0xa4cf, r >= 0xac00 && r <= 0xd7a3, r >= 0xf900 && r <= 0xfaff,
-			r >= 0xfe30 && r <= 0xfe6f, r >= 0xff00 && r <= 0xff60, r >= 0xffe0 && r <= 0xffe6, r >= 0x20000 && r <= 0x3fffd:
-			n++
-		}
-	}
-	return n
-}
-
-func pad(s string, cells int) string { return s + strings.Repeat(" ", max(0, cells-width(s))) }
-
-// columns writes rows with their columns aligned by display width, two spaces apart.
-func columns(w io.Writer, rows [][]string) {
-	var wide []int
-	for _, row := range rows {
-		for i, cell := range row {
-			if i == len(wide) {
-				wide = append(wide, 0)
-			}
-			wide[i] = max(wide[i], width(cell))
-		}
-	}
-	for _, row := range rows {
-		var line strings.Builder
-		for i, cell := range row {
-			line.WriteString(pad(cell, wide[i]+2))
-		}
-		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
-	}
-}
+// table prints rows, for people.
+func (p *program) table(rows [][]string) { _ = columns.Write(p.streams.Out, rows) }
 
 // stateName is a store's state in the caller's language.
 func (p *program) stateName(s StoreState) string {
@@ -69,7 +37,7 @@ func (p *program) storeTable(l StoreList) {
 			s.Store, p.stateName(s.State), strconv.Itoa(s.Connections), strconv.Itoa(len(s.Terminals)), strconv.Itoa(s.Outbox), p.when(s.EnrolledAt),
 		})
 	}
-	columns(p.streams.Out, rows)
+	p.table(rows)
 }
 
 func (p *program) storeSheet(s Store) {
@@ -101,7 +69,7 @@ func (p *program) storeSheet(s Store) {
 		[]string{p.t("journal seen", "日志位置"), strconv.FormatUint(s.AnchorSeq, 10)},
 		[]string{p.t("terminals", "终端"), strings.Join(terminals, ", ")},
 	)
-	columns(p.streams.Out, rows)
+	p.table(rows)
 }
 
 func (p *program) transactionSheet(l TransactionList) {
@@ -126,7 +94,7 @@ func (p *program) transactionSheet(l TransactionList) {
 				[]string{p.t("position", "下发位置"), strconv.FormatUint(t.HubSeq, 10)},
 				[]string{p.t("edge has it", "门店已收"), p.yes(t.Acknowledged)})
 		}
-		columns(p.streams.Out, rows)
+		p.table(rows)
 	}
 }
 
@@ -157,5 +125,5 @@ func (p *program) statusSheet(s Status) {
 		{p.t("manual", "待人工处理"), strconv.FormatInt(s.Manual, 10)},
 		{p.t("outbox", "待确认"), strconv.FormatInt(s.Outbox, 10)},
 	}
-	columns(p.streams.Out, rows)
+	p.table(rows)
 }
