@@ -109,11 +109,11 @@ func Load(dir string) (Identity, error) {
 }
 
 func (d stateDir) load() (id Identity, err error) {
-	b, err := os.ReadFile(d.path(fileIdentity))
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(d.path(fileIdentity)); errors.Is(err, fs.ErrNotExist) {
 		return id, d.notEnrolled(err)
 	}
-	if b, err = d.read(fileIdentity); err != nil {
+	b, err := d.read(fileIdentity)
+	if err != nil {
 		return id, err
 	}
 	var f identityFile

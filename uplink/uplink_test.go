@@ -11,9 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/quic-go/quic-go"
-	"golang.org/x/sys/unix"
-
 	"tideover"
 	"tideover/netmon"
 	"tideover/wire"
@@ -155,7 +152,6 @@ func TestAck_GathersFor200Milliseconds(t *testing.T) {
 		for i := range many {
 			many[i] = wire.Position{ID: tideover.ID{2}, HubSeq: uint64(i + 10)}
 		}
-		begin = time.Now()
 		s.up.Ack(many)
 		var have []uint64
 		s.until(100*time.Millisecond, func() bool {
@@ -266,151 +262,6 @@ func TestSubmit_FreshnessIsOfTheLastSecondAndAHalf(t *testing.T) {
 	}
 }
 
-func TestUplink_SilenceLosesWhatIsOnTheWay(t *testing.T) {
-	bubble(t, func(h *testHub) { h.answer = gotOnly }, func(t *testing.T, s *shop, h *testHub) {
-		lost := make(chan error, 1)
-		go func() { lost <- s.up.Submit(t.Context(), submit("k", tideover.KindSale), Hooks{}) }()
-		s.until(time.Second, func() bool { return len(heardOf[wire.Submit](h)) == 1 })
-		time.Sleep(3 * time.Second) // probed often by now
-		s.net.set(func(n *simNet) { n.cut = true })
-		cut := time.Now()
-		err := <-lost
-		if took := time.Since(cut); !errors.Is(err, ErrLost) || !strings.Contains(err.Error(), errSilent.Error()) || took < time.Second || took > 2*time.Second {
-			t.Errorf("%v after %s", err, took)
-		}
-		if s.up.State().Connected {
-			t.Error("still connected")
-		}
-	})
-}
-
-// TestUplink_RedialsWithinASecondWhilePending holds the pauses between attempts through a minute of silence, and finds the healed link.
-func TestUplink_RedialsWithinASecondWhilePending(t *testing.T) {
-	for _, c := range []struct {
-		pending bool
-		longest time.Duration
-		most    int // attempts in the minute
-	}{{true, redialPendingMax, 200}, {false, redialIdleMax, 40}} {
-		bubble(t, nil, func(t *testing.T, s *shop, h *testHub) {
-			s.pending.Store(c.pending)
-			before := len(s.net.attempts())
-			s.net.set(func(n *simNet) { n.cut = true })
-			s.until(4*time.Second, func() bool { return !s.up.State().Connected })
-			time.Sleep(time.Minute)
-			opens := s.net.attempts()[before:]
-			for i := range opens[1:] {
-				if pause := opens[i+1].Sub(opens[i]); pause > c.longest+pendingLook {
-					t.Errorf("pending %v: %s between two attempts", c.pending, pause)
-				}
-			}
-			if len(opens) > c.most {
-				t.Errorf("pending %v: %d attempts in a minute", c.pending, len(opens))
-			}
-			s.net.set(func(n *simNet) { n.cut = false })
-			s.connected(c.longest + pendingLook + 200*time.Millisecond)
-		})
-	}
-}
-
-// TestUplink_SeesThatSomethingBecamePending: an idle pause of seconds ends early.
-func TestUplink_SeesThatSomethingBecamePending(t *testing.T) {
-	bubble(t, nil, func(t *testing.T, s *shop, h *testHub) {
-		s.net.set(func(n *simNet) { n.cut = true })
-		s.until(4*time.Second, func() bool { return !s.up.State().Connected })
-		time.Sleep(time.Minute)
-		before := len(s.net.attempts())
-		s.pending.Store(true)
-		s.until(redialPendingMax+pendingLook, func() bool { return len(s.net.attempts()) > before })
-	})
-}
-
-func TestUplink_RedialsAtOnceWhenALinkReturns(t *testing.T) {
-	bubble(t, nil, func(t *testing.T, s *shop, h *testHub) {
-		s.net.set(func(n *simNet) { n.fails = unix.ENETUNREACH })
-		s.until(4*time.Second, func() bool { return !s.up.State().Connected })
-		time.Sleep(time.Minute)
-		if err := s.up.State().Err; !errors.Is(err, unix.ENETUNREACH) {
-			t.Errorf("said %v", err)
-		}
-		changed := s.up.Changed()
-		s.net.set(func(n *simNet) { n.fails = nil })
-		s.links <- netmon.Change{What: netmon.Links, Interfaces: []string{"eth1"}}
-		s.connected(100 * time.Millisecond)
-		select {
-		case <-changed:
-		default:
-			t.Error("nobody was told")
-		}
-	})
-}
-
-// TestUplink_SurvivesSendErrors takes the link away for a second: the connection and what is on it stay.
-func TestUplink_SurvivesSendErrors(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		release := make(chan struct{})
-		s := open(t, hubA)
-		defer s.close()
-		h := s.hub(hubA, func(h *testHub) { h.answer = approveAfter(release) })
-		s.connected(time.Second)
-		done := make(chan error, 1)
-		go func() { done <- s.up.Submit(t.Context(), submit("k", tideover.KindSale), Hooks{}) }()
-		s.until(time.Second, func() bool { return len(heardOf[wire.Submit](h)) == 1 })
-		since := s.up.State().Since
-		for _, err := range linkDown {
-			s.net.set(func(n *simNet) { n.fails = err })
-			s.up.Redial() // something is sent
-			time.Sleep(time.Second)
-			s.net.set(func(n *simNet) { n.fails = nil })
-			time.Sleep(2 * time.Second)
-		}
-		close(release)
-		check(t, <-done)
-		if st := s.up.State(); !st.Connected || !st.Since.Equal(since) || len(h.connections()) != 1 {
-			t.Errorf("%+v, %d connections", st, len(h.connections()))
-		}
-		// Any other error is the end of the connection, as quic-go has it.
-		s.net.set(func(n *simNet) { n.fails = unix.EIO })
-		s.until(3*time.Second, func() bool { return !s.up.State().Connected })
-	})
-}
-
-// TestUplink_FindsARestartedHub: the hub's process dies and comes back at its address with the same reset key.
-func TestUplink_FindsARestartedHub(t *testing.T) {
-	bubble(t, func(h *testHub) { h.answer = gotOnly }, func(t *testing.T, s *shop, h *testHub) {
-		lost := make(chan error, 1)
-		go func() { lost <- s.up.Submit(t.Context(), submit("k", tideover.KindRefund), Hooks{}) }()
-		s.until(time.Second, func() bool { return len(heardOf[wire.Submit](h)) == 1 })
-		again := s.hub(hubA, nil) // what the old one says is not delivered any more
-		begin := time.Now()
-		if err := <-lost; !errors.Is(err, ErrLost) {
-			t.Error(err)
-		}
-		s.connected(3 * time.Second)
-		if took := time.Since(begin); took > 3*time.Second {
-			t.Errorf("back after %s", took)
-		}
-		check(t, s.up.Submit(t.Context(), submit("k", tideover.KindRefund), Hooks{}))
-		if len(heardOf[wire.Submit](again)) != 1 {
-			t.Error("the new process was not asked")
-		}
-	})
-}
-
-// TestUplink_HubThatClosesIsLeft: a hub that stops says so; the calls on it are lost at once.
-func TestUplink_HubThatClosesIsLeft(t *testing.T) {
-	bubble(t, func(h *testHub) { h.answer = gotOnly }, func(t *testing.T, s *shop, h *testHub) {
-		lost := make(chan error, 1)
-		go func() { lost <- s.up.Submit(t.Context(), submit("k", tideover.KindSale), Hooks{}) }()
-		s.until(time.Second, func() bool { return len(heardOf[wire.Submit](h)) == 1 })
-		begin := time.Now()
-		_ = h.connections()[0].CloseWithError(wire.CloseDraining, "stopping")
-		if err := <-lost; !errors.Is(err, ErrLost) || time.Since(begin) > 100*time.Millisecond {
-			t.Errorf("%v after %s", err, time.Since(begin))
-		}
-		s.connected(2 * time.Second)
-	})
-}
-
 func TestUplink_RefusesAnotherLedger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, hubA, hubB)
@@ -513,105 +364,6 @@ func TestUplink_SlowLinks(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestCall_Ends(t *testing.T) {
-	id := submit("k", tideover.KindRefund).ID
-	say := func(frames ...any) func(*quic.Stream, wire.Type, any) error {
-		return func(st *quic.Stream, _ wire.Type, _ any) error {
-			for i := 0; i < len(frames); i += 2 {
-				if err := wire.WriteFrame(st, frames[i].(wire.Type), frames[i+1]); err != nil {
-					return err
-				}
-			}
-			<-st.Context().Done()
-			return nil
-		}
-	}
-	refund := func(ctx context.Context, u *Uplink) error {
-		return u.Submit(ctx, submit("k", tideover.KindRefund), Hooks{})
-	}
-	ask := func(ctx context.Context, u *Uplink) error { return u.Ask(ctx, wire.Ask{ID: id}, nil) }
-	for _, c := range []struct {
-		name   string
-		answer func(*quic.Stream, wire.Type, any) error
-		call   func(context.Context, *Uplink) error
-		want   error // nil: none
-		within time.Duration
-		closes bool
-	}{
-		{"asked about what the ledger does not have", say(wire.TypeGot, wire.Got{}, wire.TypeProgress, wire.Progress{}), ask, nil, time.Second, false},
-		{"asked about what is manual", say(wire.TypeProgress, wire.Progress{State: tideover.StateManual}), ask, nil, time.Second, false},
-		{"asked about what is pending, told its end", approve, ask, nil, time.Second, false},
-		{"asked, and the stream ends", func(st *quic.Stream, _ wire.Type, _ any) error {
-			return wire.WriteFrame(st, wire.TypeProgress, wire.Progress{State: tideover.StateInDoubt})
-		}, ask, nil, time.Second, false},
-		{"submitted, now manual", say(wire.TypeProgress, wire.Progress{State: tideover.StateManual}), refund, nil, time.Second, false},
-		{"cancelled", approve, func(ctx context.Context, u *Uplink) error {
-			return u.Cancel(ctx, wire.Cancel{ID: id, TerminalUID: "u1", Terminal: "till-1", Key: "k"}, nil)
-		}, nil, time.Second, false},
-		{"a tombstone", approve, func(ctx context.Context, u *Uplink) error {
-			return u.Expire(ctx, wire.Expire{Submit: submit("k", tideover.KindSale), Outcome: tideover.StateExpired})
-		}, nil, time.Second, false},
-		{"submitted, and the stream ends", func(st *quic.Stream, _ wire.Type, _ any) error {
-			return wire.WriteFrame(st, wire.TypeGot, wire.Got{})
-		}, refund, ErrLost, time.Second, false},
-		{"the stream is reset", func(st *quic.Stream, _ wire.Type, _ any) error { return errors.New("reset") }, refund, ErrLost, time.Second, false},
-		{"nobody reads it", say(), refund, ErrLost, gotMax + time.Second, false},
-		{"another's end", say(wire.TypeConfirmation, confirmation(tideover.ID{9}, 1)), refund, ErrLost, time.Second, true},
-		{"a frame that does not belong there", say(wire.TypeCaughtUp, wire.CaughtUp{}), refund, ErrLost, time.Second, true},
-		{"no frame", func(st *quic.Stream, _ wire.Type, _ any) error {
-			_, err := st.Write([]byte{0x21, 0x01, 0xff})
-			return err
-		}, refund, ErrLost, time.Second, true},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			bubble(t, func(h *testHub) { h.answer = c.answer }, func(t *testing.T, s *shop, h *testHub) {
-				begin := time.Now()
-				err := c.call(t.Context(), s.up)
-				if (c.want == nil) != (err == nil) || (c.want != nil && !errors.Is(err, c.want)) || time.Since(begin) > c.within {
-					t.Errorf("%v after %s; want %v", err, time.Since(begin), c.want)
-				}
-				time.Sleep(100 * time.Millisecond)
-				if closed := h.connections()[0].Context().Err() != nil; closed != c.closes {
-					t.Errorf("the connection was closed: %v", closed)
-				}
-			})
-		})
-	}
-}
-
-func TestSubmit_Refused(t *testing.T) {
-	bubble(t, func(h *testHub) {
-		h.answer = func(st *quic.Stream, _ wire.Type, _ any) error {
-			return wire.WriteFrame(st, wire.TypeRefused, wire.Refused{Reason: wire.ReasonSuperseded, Detail: "another router"})
-		}
-	}, func(t *testing.T, s *shop, h *testHub) {
-		err := s.up.Submit(t.Context(), submit("k", tideover.KindSale), Hooks{})
-		if refused, ok := errors.AsType[*RefusedError](err); !ok || refused.Refused.Reason != wire.ReasonSuperseded {
-			t.Error(err)
-		}
-		bad := submit("k", tideover.KindSale)
-		bad.Key = "not visible\n"
-		err = s.up.Submit(t.Context(), bad, Hooks{Sending: func(string) error { t.Error("it left"); return nil }})
-		if refused, ok := errors.AsType[*RefusedError](err); !ok || refused.Refused.Reason != wire.ReasonMalformed {
-			t.Error(err)
-		}
-	})
-}
-
-func TestSubmit_ContextEnds(t *testing.T) {
-	bubble(t, func(h *testHub) { h.answer = gotOnly }, func(t *testing.T, s *shop, h *testHub) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		err := s.up.Submit(ctx, submit("k", tideover.KindSale), Hooks{})
-		if !errors.Is(err, ErrLost) || !errors.Is(err, context.DeadlineExceeded) {
-			t.Error(err)
-		}
-		if !s.up.State().Connected {
-			t.Error("the connection went with it")
-		}
-	})
 }
 
 func TestUplink_KeepsTheListOfTerminals(t *testing.T) {

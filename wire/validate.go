@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -220,14 +221,15 @@ func (e Expire) Validate() error {
 // Validate returns nil: there is nothing in it.
 func (Got) Validate() error { return nil }
 
+// progressStates are what a hub may tell that is not an end.
+var progressStates = []tideover.State{
+	tideover.StateNone, tideover.StatePending, tideover.StateInDoubt, tideover.StateReversing, tideover.StateManual,
+}
+
 // Validate returns what breaks a limit, or a state that is an end or the edge's own.
 func (p Progress) Validate() error {
 	var c check
-	switch p.State {
-	case tideover.StateNone, tideover.StatePending, tideover.StateInDoubt, tideover.StateReversing, tideover.StateManual:
-	default:
-		c.that(false, "state %d is no progress", p.State)
-	}
+	c.that(slices.Contains(progressStates, p.State), "state %d is no progress", p.State)
 	c.text("waiting_for", p.WaitingFor, LabelMax)
 	return c.err()
 }
