@@ -137,6 +137,9 @@ var transitions = func() []Transition {
 		{StateQueued, CauseDoubt, StateInDoubt, DiskAccepted, DiskAccepted},
 		{StateSent, CauseDoubt, StateInDoubt, DiskAccepted, DiskAccepted},
 		{StatePending, CauseDoubt, StateInDoubt, DiskAccepted, DiskAccepted},
+		// The hub was busy, or the link changed: the same bytes leave once more.
+		{StateSent, CauseSent, StateSent, DiskAccepted, DiskAccepted},
+		{StatePending, CauseSent, StatePending, DiskAccepted, DiskAccepted},
 		// What is in doubt stays so while it is sent again: an earlier process may have sent it.
 		{StateInDoubt, CauseSent, StateInDoubt, DiskAccepted, DiskAccepted},
 		{StateInDoubt, CauseDoubt, StateInDoubt, DiskAccepted, DiskAccepted},
