@@ -28,7 +28,7 @@ const (
 type house struct {
 	dir      string // programs, configurations, state
 	hubAddr  string
-	platform *http.Server
+	platform http.Server
 	hub      *exec.Cmd // nil while the cable is cut
 }
 
@@ -42,33 +42,33 @@ func build(ctx context.Context, dir string) error {
 	return nil
 }
 
-// newHouse builds the programs, starts a platform that approves at once and a hub, and enrols an edge that is not started: the one that
-// is copied once the cable is cut.
-func newHouse(ctx context.Context, dir string) (*house, error) {
-	if err := build(ctx, dir); err != nil {
-		return nil, err
+// open builds the programs, starts a platform that approves at once and a hub, and enrols an edge that is not started: the one that
+// is copied once the cable is cut. Whatever becomes of it, stop ends what it started.
+func (h *house) open(ctx context.Context) error {
+	if err := build(ctx, h.dir); err != nil {
+		return err
 	}
-	platform, url, err := servePlatform()
+	url, err := h.servePlatform()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	port, err := freePort("udp")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	h := &house{dir: dir, hubAddr: "127.0.0.1:" + port, platform: platform}
+	h.hubAddr = "127.0.0.1:" + port
 	config := fmt.Sprintf("listen = %q\nadmin = %q\nmetrics = \"\"\nstate_dir = %q\n[platform]\nadapter = \"http\"\nurl = %q\n",
 		h.hubAddr, h.path("hub.sock"), h.path("hub"), url)
 	if err := os.WriteFile(h.path("hub.toml"), []byte(config), 0o600); err != nil {
-		return nil, err
+		return err
 	}
 	if err := h.startHub(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	if _, err := h.configureEdge(template, template); err != nil {
-		return nil, err
+		return err
 	}
-	return h, h.enroll(ctx, template)
+	return h.enroll(ctx, template)
 }
 
 // template names the store and the state of the edge that is copied.
@@ -295,11 +295,11 @@ func freePort(network string) (string, error) {
 	return port, err
 }
 
-// servePlatform starts a platform that approves everything at once and remembers nothing.
-func servePlatform() (*http.Server, string, error) {
+// servePlatform starts a platform that approves everything at once and remembers nothing, and returns its URL.
+func (h *house) servePlatform() (string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, "", err
+		return "", err
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /payments", func(w http.ResponseWriter, r *http.Request) {
@@ -318,9 +318,9 @@ func servePlatform() (*http.Server, string, error) {
 	mux.HandleFunc("GET /payments/{id}", func(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 	})
-	server := &http.Server{Handler: mux}
-	go server.Serve(listener)
-	return server, "http://" + listener.Addr().String(), nil
+	h.platform.Handler = mux
+	go h.platform.Serve(listener)
+	return "http://" + listener.Addr().String(), nil
 }
 
 // child runs this program again in one of its floors' roles and returns the address that it printed.

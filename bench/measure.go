@@ -25,38 +25,43 @@ type measurement struct {
 	closers []func()
 }
 
-func newMeasurement(ctx context.Context, o options, dir string) (m *measurement, err error) {
-	m = &measurement{options: o}
-	defer func() {
-		if err != nil {
-			m.close()
-		}
-	}()
-	say("building and enrolling")
-	if m.house, err = newHouse(ctx, dir); err != nil {
+func newMeasurement(ctx context.Context, o options, dir string) (*measurement, error) {
+	m := &measurement{options: o}
+	if err := m.prepare(ctx, dir); err != nil {
+		m.close()
 		return nil, err
 	}
+	return m, nil
+}
+
+// prepare starts everything; what it started before it failed is ended by close.
+func (m *measurement) prepare(ctx context.Context, dir string) (err error) {
+	say("building and enrolling")
+	m.house = &house{dir: dir}
 	m.closers = append(m.closers, m.house.stop)
+	if err := m.house.open(ctx); err != nil {
+		return err
+	}
 	addr, stop, err := child(ctx, "floor", dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	m.floor = "http://" + addr
 	m.closers = append(m.closers, stop)
 	if addr, stop, err = child(ctx, "echo", dir); err != nil {
-		return nil, err
+		return err
 	}
 	m.closers = append(m.closers, stop)
 	if m.echo, err = dialEcho(ctx, addr); err != nil {
-		return nil, err
+		return err
 	}
 	if m.sync, err = newFloorLog(dir, 1); err != nil {
-		return nil, err
+		return err
 	}
 	syncing, stopSync := context.WithCancel(ctx)
 	go m.sync.run(syncing)
 	m.closers = append(m.closers, stopSync)
-	return m, nil
+	return nil
 }
 
 func (m *measurement) close() {
