@@ -13,8 +13,8 @@ const (
 	// SubmitMax is the largest payload of a frame that carries a request: one of [PayloadMax] with every field full. Frames that may
 	// carry one in passing may be as large.
 	SubmitMax = 128 << 10
-	// ListMax is the largest payload of a frame that carries the list of terminals.
-	ListMax = 256 << 10
+	// ListMax is the largest payload of a frame that carries the list of terminals: TerminalsMax of them with every field full.
+	ListMax = 640 << 10
 	// SmallMax is the largest payload of every other frame.
 	SmallMax = 8 << 10
 	// SkippedMax is how many frames of unknown even types may stand before one that is known; their payloads are at most ListMax.

@@ -338,7 +338,7 @@ func TestFrames_FitWithEveryFieldFull(t *testing.T) {
 	terminals := make([]tideover.Terminal, TerminalsMax)
 	for i := range terminals {
 		terminals[i] = tideover.Terminal{
-			UID: fmt.Sprintf("%064d", i), Name: full(TerminalMax), TokenHash: fill(1), Revoked: true, PairedAt: 1 << 62,
+			UID: fmt.Sprintf("%0*d", TerminalMax, i), Name: full(TerminalMax), TokenHash: fill(1), Revoked: true, PairedAt: 1 << 62,
 		}
 	}
 	addresses := make([]string, AddressesMax)
@@ -404,4 +404,15 @@ func FuzzReadFrame(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestSubmit_NamesAreCountedInCharactersByTheTerminal keeps out a fault: names of 64 Chinese characters were taken from tills and refused here.
+func TestSubmit_NamesAreCountedInCharactersByTheTerminal(t *testing.T) {
+	s := sampleSubmit()
+	s.Terminal = strings.Repeat("收", 64)
+	s.TerminalUID = s.Terminal // with open access
+	s.Request.Order, s.Request.Operator, s.Request.Instrument = s.Terminal, s.Terminal, strings.Repeat("码", 256)
+	if err := s.Validate(); err != nil {
+		t.Error(err)
+	}
 }

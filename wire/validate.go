@@ -18,7 +18,7 @@ const (
 	AddressesMax = 16   // addresses of a hub
 
 	StoreMax      = 64
-	TerminalMax   = 64 // a terminal's name, and its uid
+	TerminalMax   = 256 // a terminal's name, and its uid, which is the name with open access: 64 characters
 	KeyMax        = 128
 	LabelMax      = 256 // method, order, operator: 64 characters
 	InstrumentMax = 1024
