@@ -77,6 +77,10 @@ func (r *Row) Ended() bool {
 	return r.State == tideover.RowDone || r.State == tideover.RowRefused || r.State == tideover.RowReversed
 }
 
+// Owed says whether the row's end has a place in the outbox: it was decided, and the edge does not have it on its disk. A row that is
+// being undone owes nothing until its new end.
+func (r *Row) Owed() bool { return r.Ended() && r.HubSeq != 0 && !r.Acked }
+
 // Confirmation is the row's end as the edge hears it. Adopt is left to whoever replays the outbox.
 func (r *Row) Confirmation() wire.Confirmation {
 	if !r.Ended() || r.HubSeq == 0 {

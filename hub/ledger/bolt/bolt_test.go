@@ -210,6 +210,47 @@ func TestLedger_OutboxIsKeptUntilExactlyAcknowledged(t *testing.T) {
 	}
 }
 
+// A row that is being undone owes its edge nothing until its new end, which then takes the place of the old one.
+func TestLedger_OutboxWhileAnEndIsUndone(t *testing.T) {
+	path := create(t)
+	l, end := open(t, path)
+	s := request("a")
+	claim(t, l, s)
+	record(t, l, s)
+	update := func(step func(v *ledger.View) ledger.Decision) {
+		t.Helper()
+		err := l.Update(t.Context(), ledger.Update{Store: store, IDs: []tideover.ID{s.ID}, Step: func(v *ledger.View) error {
+			step(v)
+			return nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	update(func(v *ledger.View) ledger.Decision {
+		return v.Cancel(wire.Cancel{ID: s.ID, TerminalUID: s.TerminalUID, Terminal: s.Terminal, Key: s.Key})
+	})
+	if page, err := l.Outbox(store, 0, 10); err != nil || len(page) != 0 {
+		t.Errorf("%+v, %v", page, err)
+	}
+	end()
+	l, _ = open(t, path)
+	if st, err := l.Stats(); err != nil || st.Outbox != 0 || st.Open != 1 {
+		t.Errorf("%+v, %v", st, err)
+	}
+	update(func(v *ledger.View) ledger.Decision {
+		return v.RecordReverse(ledger.Answer{Said: ledger.SaidReversed}, ledger.Policy{})
+	})
+	// The edge has the old end on its disk, and says so late.
+	if err := l.Acknowledge(t.Context(), store, []wire.Position{{ID: s.ID, HubSeq: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	page, err := l.Outbox(store, 0, 10)
+	if err != nil || len(page) != 1 || page[0].HubSeq != 2 || page[0].Outcome.Result != tideover.StateReversed {
+		t.Errorf("%+v, %v", page, err)
+	}
+}
+
 func TestLedger_DrawsPositionsWithoutGaps(t *testing.T) {
 	l, _ := open(t, create(t))
 	var g sync.WaitGroup

@@ -248,7 +248,7 @@ func (l *Ledger) writeRow(tx *bbolt.Tx, b before, r *ledger.Row) (changed bool, 
 	do := func(err error) { errs = append(errs, err) }
 	do(tx.Bucket(bucketRows).Put(b.key, raw))
 	outbox, open := tx.Bucket(bucketOutbox), tx.Bucket(bucketOpen)
-	inBefore, inNow := b.row.HubSeq != 0 && !b.row.Acked, r.HubSeq != 0 && !r.Acked
+	inBefore, inNow := b.row.Owed(), r.Owed()
 	if inBefore && (!inNow || b.row.HubSeq != r.HubSeq) {
 		do(outbox.Delete(outboxKey(r.Store, b.row.HubSeq)))
 		l.counts.outbox.Add(-1)

@@ -70,7 +70,7 @@ func (l *Ledger) check(tx *bbolt.Tx) error {
 					*x.sums++
 				}
 			}
-			if r.HubSeq != 0 && !r.Acked {
+			if r.Owed() {
 				told++
 				if !bytes.Equal(outbox.Get(outboxKey(r.Store, r.HubSeq)), r.ID[:]) {
 					return fmt.Errorf("%w: the end of %s is not in the outbox", ErrDamaged, r.ID)
@@ -270,7 +270,7 @@ func (l *Ledger) Outbox(store string, after uint64, limit int) (page []wire.Conf
 			if err := decode(rk, tx.Bucket(bucketRows).Get(rk), &r); err != nil {
 				return err
 			}
-			if r.HubSeq != binary.BigEndian.Uint64(k[len(prefix):]) {
+			if !r.Owed() || r.HubSeq != binary.BigEndian.Uint64(k[len(prefix):]) {
 				return fmt.Errorf("%w: outbox position of %s", ErrDamaged, r.ID)
 			}
 			told := r.Confirmation()
