@@ -16,7 +16,8 @@ import (
 	"tideover/wire"
 )
 
-// carriedMax is how many transactions are on their way to the hub at once; what is beyond it rests in the queue.
+// carriedMax is how many sales, and how many transactions of other kinds, are on their way to the hub at once; what is beyond it rests
+// in the queue. Sales have places of their own: a platform that is silent about advices or refunds takes none of them.
 const carriedMax = 256
 
 const (
@@ -25,7 +26,12 @@ const (
 	// breath is the rest of one whose stream or link was lost, so that a link which takes and drops streams is no busy loop; the next
 	// link wakes it earlier.
 	breath = 50 * time.Millisecond
+	// patience is how long a call keeps its place where others wait for one: the hub has the transaction by then, and pushes its end.
+	patience = 10 * time.Second
 )
+
+// errMadeRoom ends a call for others. Its transaction is asked for again later.
+var errMadeRoom = errors.New("left for others to be carried")
 
 // forwarder is the only place that carries a transaction from the queue to the uplink, and its end back.
 type forwarder struct {
@@ -41,11 +47,23 @@ type forwarder struct {
 	again      atomic.Bool // the hub was restored: what is sent again says so
 }
 
+// carriers are the places of one kind of transactions.
+type carriers struct {
+	group errgroup.Group
+	room  chan struct{} // one token for each call that is to make room
+}
+
+func newCarriers() *carriers {
+	c := &carriers{room: make(chan struct{})}
+	c.group.SetLimit(carriedMax)
+	return c
+}
+
 // Run carries transactions until ctx ends; it returns when none is on its way any more.
 func (f *forwarder) Run(ctx context.Context) error {
-	var carriers errgroup.Group
-	carriers.SetLimit(carriedMax)
-	defer carriers.Wait()
+	sales, others := newCarriers(), newCarriers()
+	defer others.group.Wait()
+	defer sales.group.Wait()
 	for {
 		p, err := f.queue.Next(ctx)
 		if err != nil {
@@ -54,10 +72,21 @@ func (f *forwarder) Run(ctx context.Context) error {
 			}
 			return err
 		}
-		carriers.Go(func() error {
-			f.queue.Back(p.ID, f.carry(ctx, p))
+		c := others
+		if p.Kind == tideover.KindSale {
+			c = sales
+		}
+		if c.group.TryGo(func() error {
+			f.queue.Back(p.ID, f.carry(ctx, p, c.room))
 			return nil
-		})
+		}) {
+			continue
+		}
+		select {
+		case c.room <- struct{}{}:
+		default: // none has lasted long enough to make room
+		}
+		f.queue.Back(p.ID, f.carry(ctx, p, nil))
 	}
 }
 
@@ -78,8 +107,9 @@ func recordOf(p queue.Parcel) record {
 	}
 }
 
-// carry does the next step of one transaction, and returns how long it may rest if it has no end then.
-func (f *forwarder) carry(ctx context.Context, p queue.Parcel) time.Duration {
+// carry does the next step of one transaction, and returns how long it may rest if it has no end then. Without a place (room is nil) it
+// does not speak with the hub; with one it gives the place up after a while when room has a token.
+func (f *forwarder) carry(ctx context.Context, p queue.Parcel, room <-chan struct{}) time.Duration {
 	m := f.moment()
 	s := decide(recordOf(p), m)
 	f.log.Debug("decided", "txn", p.ID, "reason", s.Reason)
@@ -91,20 +121,42 @@ func (f *forwarder) carry(ctx context.Context, p queue.Parcel) time.Duration {
 		return s.Until
 	case actExpire:
 		return f.expire(ctx, p, m)
-	case actAsk:
-		return f.rest(p, f.uplink.Ask(ctx, wire.Ask{ID: p.ID}, func(e wire.Progress) { f.asked(p.ID, e) }))
-	case actSend:
+	case actAsk, actSend:
+	}
+	if room == nil {
+		return retryAfter
+	}
+	call, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	defer time.AfterFunc(patience, func() {
+		select {
+		case <-room:
+			leave(errMadeRoom)
+		case <-call.Done():
+		}
+	}).Stop()
+	err := f.speak(call, p, m, s.Act)
+	if rest := f.rest(p, err); err == nil || !errors.Is(context.Cause(call), errMadeRoom) {
+		return rest
+	}
+	return lookAgain
+}
+
+// speak asks the hub about a transaction, or submits it.
+func (f *forwarder) speak(ctx context.Context, p queue.Parcel, m moment, what act) error {
+	if what == actAsk {
+		return f.uplink.Ask(ctx, wire.Ask{ID: p.ID}, func(e wire.Progress) { f.asked(p.ID, e) })
 	}
 	expires, _ := expiresAt(recordOf(p), m)
 	submit := wire.Submit{
 		ID: p.ID, TerminalUID: p.TerminalUID, Terminal: p.Terminal, Key: p.Key, Hash: p.Hash, Request: p.Request,
 		CreatedAt: p.CreatedAt, ExpiresAt: expires, Again: f.again.Load() && !p.NeverSent,
 	}
-	return f.rest(p, f.uplink.Submit(ctx, submit, uplink.Hooks{
+	return f.uplink.Submit(ctx, submit, uplink.Hooks{
 		// From here on bytes of it may have left: the state says so before the first one can.
 		Sending:  func(link string) error { return f.queue.Move(p.ID, tideover.CauseSent, queue.Note{Uplink: link}) },
 		Progress: func(e wire.Progress) { f.progress(p.ID, e) },
-	}))
+	})
 }
 
 // expire ends a sale of which nothing has left. It is on disk before anybody hears of it.
@@ -125,8 +177,8 @@ func (f *forwarder) rest(p queue.Parcel, err error) time.Duration {
 		return retryAfter
 	case ok:
 		return f.refused(p, refused.Refused)
-	case errors.Is(err, uplink.ErrNoLink):
-		return breath
+	case errors.Is(err, uplink.ErrNoLink), errors.Is(err, uplink.ErrVetoed):
+		return breath // nothing has left
 	default:
 		f.log.Debug("lost on the way", "txn", p.ID, "err", err)
 		f.move(p.ID, tideover.CauseDoubt, queue.Note{})

@@ -10,6 +10,7 @@ import (
 	"tideover"
 	"tideover/queue"
 	"tideover/terminal"
+	"tideover/wire"
 )
 
 // tills is who is let in: the list is in the queue's journal, and goes to the hub so that a replaced router knows it.
@@ -58,6 +59,10 @@ func (t *tills) pair(ctx context.Context, r terminal.PairRequest) (paired tideov
 				"名称 %q 已被另一台终端使用；请换一个，或用 `tideover terminal pair --replace %[1]s` 移交", name)
 		case inUse:
 			paired.UID = known.UID
+		case len(t.queue.Terminals()) >= wire.TerminalsMax:
+			return tideover.Refuse(tideover.CodeForbidden,
+				"this shop has %d terminals, revoked ones included, and no more can be kept; hand a name over with `tideover terminal pair --replace NAME`",
+				"本店已登记 %d 台终端（含已作废的），无法再增加；请用 `tideover terminal pair --replace 名称` 移交一个名称", wire.TerminalsMax)
 		}
 		paired.PairedAt = tideover.MillisOf(time.Now())
 		token, paired.TokenHash = terminal.NewToken()
