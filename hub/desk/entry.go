@@ -23,7 +23,6 @@ type listener struct {
 	tell     Listener
 	internal bool        // of the desk itself: an end that only such ones hear is pushed
 	stop     func() bool // ends the watch over its context
-	done     bool
 }
 
 // listen attaches a listener until ctx ends, and has the row worked on if it is open.
@@ -32,7 +31,7 @@ func (d *Desk) listen(ctx context.Context, k ledger.Key, tell Listener, open, in
 }
 
 // ensure has an open row worked on.
-func (d *Desk) ensure(k ledger.Key) { d.attach(nil, k, nil, true, false) }
+func (d *Desk) ensure(k ledger.Key) { d.attach(d.base, k, nil, true, false) }
 
 // attach adds a listener, if any, and starts or wakes the row's worker if the row is open. A worker that is running reads the row again
 // before it ends, so that no listener misses an end, and none hears one from before its own step.

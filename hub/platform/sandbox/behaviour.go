@@ -81,8 +81,12 @@ func (p *Platform) fate() fate {
 		share float64
 		fate  fate
 	}{
-		{b.LoseRequest, fateLostRequest}, {b.LoseAnswer, fateLostAnswer}, {b.Fail, fateFailed}, {b.Garble, fateGarbled},
-		{b.Hang, fateHung}, {b.Late, fateLate},
+		{b.LoseRequest, fateLostRequest},
+		{b.LoseAnswer, fateLostAnswer},
+		{b.Fail, fateFailed},
+		{b.Garble, fateGarbled},
+		{b.Hang, fateHung},
+		{b.Late, fateLate},
 	} {
 		if luck < x.share {
 			return x.fate

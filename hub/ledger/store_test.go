@@ -1,0 +1,75 @@
+package ledger_test
+
+import (
+	"errors"
+	"testing"
+
+	"tideover"
+	"tideover/hub/ledger"
+	"tideover/wire"
+)
+
+func TestStore_Token(t *testing.T) {
+	var s ledger.Store
+	hash, key, cert := [32]byte{1}, [32]byte{2}, ledger.Certificate{Fingerprint: [32]byte{3}}
+	redeem := func(h, k [32]byte, c ledger.Certificate, now tideover.Millis) error {
+		_, err := s.Redeem(h, k, c, now)
+		return err
+	}
+	if err := redeem(hash, key, cert, 5); !errors.Is(err, ledger.ErrTokenUnknown) {
+		t.Error("no token:", err)
+	}
+	if err := redeem([32]byte{}, key, cert, 5); !errors.Is(err, ledger.ErrTokenUnknown) {
+		t.Error("the zero token:", err)
+	}
+	s.Issue(hash, 10)
+	if err := redeem(hash, key, cert, 10); !errors.Is(err, ledger.ErrTokenExpired) {
+		t.Error("too late:", err)
+	}
+	if err := redeem(hash, key, cert, 9); err != nil || s.Admits(cert.Fingerprint) != nil {
+		t.Error("in time:", err)
+	}
+	again, err := s.Redeem(hash, key, ledger.Certificate{Fingerprint: [32]byte{4}}, 9)
+	if err != nil || again.Fingerprint != cert.Fingerprint {
+		t.Error("the same key again:", again, err)
+	}
+	if err := redeem(hash, [32]byte{7}, cert, 9); !errors.Is(err, ledger.ErrTokenUsed) {
+		t.Error("another key:", err)
+	}
+	s.Issue([32]byte{6}, 20)
+	if s.Admits(cert.Fingerprint) != nil {
+		t.Error("a fresh token alone ended the certificate")
+	}
+	if err := redeem([32]byte{6}, [32]byte{7}, ledger.Certificate{Fingerprint: [32]byte{8}}, 11); err != nil || s.Admits(cert.Fingerprint) == nil {
+		t.Error("enrolled again:", err)
+	}
+	s.Revoke()
+	if !errors.Is(s.Admits([32]byte{8}), ledger.ErrRevoked) || !errors.Is(s.Admits([32]byte{}), ledger.ErrRevoked) {
+		t.Error("revoked, and still admitted")
+	}
+}
+
+func TestView_HelloSupersedes(t *testing.T) {
+	v := newView()
+	first, second := wire.Hello{Incarnation: [16]byte{1}}, wire.Hello{Incarnation: [16]byte{2}}
+	for i, h := range []wire.Hello{first, first, second, second} {
+		if _, err := v.Hello(h); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	if _, err := v.Hello(first); !errors.Is(err, ledger.ErrSuperseded) {
+		t.Error("the first one came back:", err)
+	}
+	for i := range 200 {
+		if _, err := v.Hello(wire.Hello{Incarnation: [16]byte{3, byte(i)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(v.Store.Past); n > 64 {
+		t.Error("remembers", n)
+	}
+	v.Anchor([16]byte{1}, wire.Anchor{Seq: 9})
+	if v.Store.AnchorSeq != 0 {
+		t.Error("an earlier incarnation anchored")
+	}
+}
