@@ -125,14 +125,14 @@ func (c *campaign) press(till *Till, key string, dice *rand.Rand) {
 	// Some sales may only start within a second or two: with a hub that is down they expire, or are undone.
 	life := []int{1, 2, 45, 45, 45, 600}[dice.IntN(6)]
 	x, err := till.Sell(c.ctx, key, Press{
-		Kind: tideover.KindSale, Amount: amount, Currency: "CNY", ExpiresIn: life, Payload: []byte(`{"items":[1,2,3]}`),
+		Kind: tideover.KindSale, Amount: amount, Currency: currency, ExpiresIn: life, Payload: []byte(`{"items":[1,2,3]}`),
 	})
 	if err != nil || x.State != tideover.StateApproved || dice.IntN(8) > 0 {
 		return // what is wrong is in the till's notes
 	}
 	c.presses.Add(1)
 	_, _ = till.Sell(c.ctx, key+"-back", Press{
-		Kind: tideover.KindRefund, Amount: 1 + dice.Int64N(amount), Currency: "CNY", Original: &x.ID,
+		Kind: tideover.KindRefund, Amount: 1 + dice.Int64N(amount), Currency: currency, Original: &x.ID,
 	})
 }
 
@@ -230,6 +230,19 @@ func (c *campaign) harass(p *program, kills int, dice *rand.Rand) error {
 	return nil
 }
 
+// kill kills both programs at random instants, so many times together, and waits until both serve again.
+func (c *campaign) kill(kills int) {
+	c.t.Helper()
+	errs := make(chan error, 2)
+	for i, p := range []*program{c.shop.hub, c.shop.edge} {
+		dice := rand.New(rand.NewPCG(c.seed, uint64(i)))
+		go func() { errs <- c.harass(p, kills/2, dice) }()
+	}
+	c.must(errors.Join(<-errs, <-errs))
+	c.must(c.shop.hub.until(c.ctx, startMax, func(ctx context.Context) error { return get(ctx, c.shop.hubReady) }))
+	c.must(c.shop.edge.until(c.ctx, startMax, func(ctx context.Context) error { return get(ctx, "http://"+c.shop.Endpoint+"/v1/health") }))
+}
+
 // trouble is a platform that declines, is slow, loses requests and answers, fails, and is late.
 func trouble() platform.Options {
 	return platform.Options{Behaviour: platform.Behaviour{
@@ -243,6 +256,7 @@ func trouble() platform.Options {
 // then asks of each press: one definite end, known to its till and acknowledged; executed at most once; never called again after an
 // answer.
 func TestCampaign_KilledAtRandom(t *testing.T) {
+	t.Parallel()
 	kills := killsDefault
 	switch {
 	case os.Getenv("TIDEOVER_NIGHTLY") == "1":
@@ -252,18 +266,29 @@ func TestCampaign_KilledAtRandom(t *testing.T) {
 	}
 	c := newCampaign(t, Options{Platform: trouble(), PlatformTimeout: time.Second})
 	c.sell()
-	errs := make(chan error, 2)
-	for i, p := range []*program{c.shop.hub, c.shop.edge} {
-		dice := rand.New(rand.NewPCG(c.seed, uint64(i)))
-		go func() { errs <- c.harass(p, kills/2, dice) }()
-	}
-	c.must(errors.Join(<-errs, <-errs))
-	c.must(c.shop.hub.until(c.ctx, startMax, func(ctx context.Context) error { return get(ctx, c.shop.hubReady) }))
-	c.must(c.shop.edge.until(c.ctx, startMax, func(ctx context.Context) error { return get(ctx, "http://"+c.shop.Endpoint+"/v1/health") }))
+	c.kill(kills)
 	c.settle()
 	v := c.judge()
 	if v.Approved == 0 || v.Declined == 0 {
 		t.Errorf("the campaign showed nothing: %d approved, %d declined", v.Approved, v.Declined)
 	}
 	c.must(c.shop.Stop())
+}
+
+// TestCampaign_StatusOnly does the same with a platform that executes whatever it is called for, as often as it is called: one call
+// for each id, ever.
+func TestCampaign_StatusOnly(t *testing.T) {
+	t.Parallel()
+	kills := killsShort
+	if os.Getenv("TIDEOVER_NIGHTLY") == "1" {
+		kills = killsDefault
+	}
+	o := trouble()
+	o.Repeats = true
+	o.Behaviour.LoseReverse, o.Behaviour.LoseQuery = 0, 0 // a platform that does not answer these leaves it to a person
+	c := newCampaign(t, Options{Platform: o, PlatformTimeout: time.Second, Guarantee: "status_only"})
+	c.sell()
+	c.kill(kills)
+	c.settle()
+	c.judge()
 }

@@ -59,7 +59,7 @@ func (c *campaign) sells(key string) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.ctx, settleMax)
 	defer cancel()
-	x, err := c.tills[0].Sell(ctx, key, Press{Kind: tideover.KindSale, Amount: 100, Currency: "CNY"})
+	x, err := c.tills[0].Sell(ctx, key, Press{Kind: tideover.KindSale, Amount: 100, Currency: currency})
 	c.must(err)
 	if x.State != tideover.StateApproved {
 		c.t.Errorf("%s is %s", key, x.State)
@@ -70,7 +70,7 @@ func (c *campaign) sells(key string) {
 func (c *campaign) stores(key string) {
 	c.t.Helper()
 	c.tills[0].Wait = time.Second
-	x, err := c.tills[0].Press(c.ctx, key, Press{Kind: tideover.KindSale, Amount: 100, Currency: "CNY", ExpiresIn: 600})
+	x, err := c.tills[0].Press(c.ctx, key, Press{Kind: tideover.KindSale, Amount: 100, Currency: currency, ExpiresIn: 600})
 	c.must(err)
 	if x.Final() {
 		c.t.Errorf("%s is %s, want it stored", key, x.State)
@@ -180,9 +180,9 @@ func TestFault_Tokens(t *testing.T) {
 	c.must(os.RemoveAll(c.shop.path("edge")))
 	c.must(c.shop.enrol(c.ctx, used))
 	c.must(c.shop.StartEdge(c.ctx))
-	c.sells("with the token")
+	c.sells("with-the-token")
 
-	fresh := variant(t, c.shop.EdgeConfig(), c.shop.path("edge")+`"`, filepath.Join(t.TempDir(), "edge")+`"`)
+	fresh := variant(t, c.shop.EdgeConfig(), c.shop.path("edge")+`"`, filepath.Join(t.TempDir(), "edge")+`"`, "edge.sock", "fresh.sock")
 	refused := func(token string, words ...string) {
 		t.Helper()
 		s := command(t, nil, edge, "enroll", token, "--config", fresh)

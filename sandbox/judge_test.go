@@ -16,7 +16,7 @@ func TestJudge_SeesEachBrokenPromise(t *testing.T) {
 	note := func(change func(*Note)) Note {
 		n := Note{
 			Terminal: "till-1", Key: "k", ID: id, Accepted: true, Acked: true, End: end(tideover.StateApproved),
-			Press: Press{Kind: tideover.KindSale, Amount: 100, Currency: "CNY"},
+			Press: Press{Kind: tideover.KindSale, Amount: 100, Currency: currency},
 		}
 		change(&n)
 		return n

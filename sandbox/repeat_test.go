@@ -27,7 +27,7 @@ func TestRepeat_TwentyAtOnce(t *testing.T) {
 			tills[i] = c.shop.Till("till-1") // the same till: 20 clients, each with connections of its own
 			tills[i].Wait = 30 * time.Second
 			go func() {
-				x, err := tills[i].Press(c.ctx, key, Press{Kind: tideover.KindSale, Amount: 1299, Currency: "CNY", Order: "A-1"})
+				x, err := tills[i].Press(c.ctx, key, Press{Kind: tideover.KindSale, Amount: 1299, Currency: currency, Order: "A-1"})
 				if err != nil {
 					t.Error(err)
 				}
@@ -79,7 +79,7 @@ func equal(a, b tideover.Transaction) bool {
 func TestWipe_IDsSurvive(t *testing.T) {
 	c := newCampaign(t, Options{})
 	till := c.tills[0]
-	sale := func(amount int64) Press { return Press{Kind: tideover.KindSale, Amount: amount, Currency: "CNY"} }
+	sale := func(amount int64) Press { return Press{Kind: tideover.KindSale, Amount: amount, Currency: currency} }
 	done, err := till.Sell(c.ctx, "acknowledged", sale(100))
 	c.must(err)
 	told, err := till.Press(c.ctx, "told", sale(200)) // final, and not acknowledged

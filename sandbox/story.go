@@ -19,6 +19,9 @@ const (
 	inTheMiddle = 700 * time.Millisecond
 )
 
+// errInterrupted ends a story that was not told to its end.
+var errInterrupted = errors.New("interrupted")
+
 // teller tells the story in plain lines.
 type teller struct {
 	streams Streams
@@ -52,7 +55,8 @@ func (p *teller) tell(ctx context.Context, o Options, stay bool) (err error) {
 	defer cancel()
 	p.say("A whole shop on this machine: tills, a router (the edge), a cable, a head end (the hub), a payment platform.",
 		"本机上的一整家门店：收银终端、路由器（边缘端）、网线、中心端（hub）和支付平台。")
-	if p.shop, err = Open(ctx, o); err != nil {
+	// The shop outlives a signal: its programs are then ended in order.
+	if p.shop, err = Open(context.WithoutCancel(ctx), o); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.shop.Close()) }()
@@ -62,6 +66,9 @@ func (p *teller) tell(ctx context.Context, o Options, stay bool) (err error) {
 	}
 	for _, chapter := range []func(context.Context) error{p.open, p.sell, p.outage} {
 		if err := chapter(story); err != nil {
+			if ctx.Err() != nil {
+				return errInterrupted
+			}
 			return p.broken(story, err)
 		}
 	}
@@ -173,7 +180,7 @@ func (p *teller) key(till int, what string) string {
 // sale presses at a till and follows to the end.
 func (p *teller) sale(ctx context.Context, till int, what string, amount int64) error {
 	t := p.tills[till]
-	x, err := t.Sell(ctx, p.key(till, what), Press{Kind: tideover.KindSale, Amount: amount, Currency: "CNY", Order: what})
+	x, err := t.Sell(ctx, p.key(till, what), Press{Kind: tideover.KindSale, Amount: amount, Currency: currency, Order: what})
 	if err != nil {
 		return fmt.Errorf("%s sells %s: %w", t.Name, what, err)
 	}
@@ -184,7 +191,7 @@ func (p *teller) sale(ctx context.Context, till int, what string, amount int64) 
 // again is the second press: the same key and body, at the same moment.
 func (p *teller) again(ctx context.Context, till int, what string, amount int64) error {
 	t := p.tills[till]
-	x, err := t.Press(ctx, p.key(till, what), Press{Kind: tideover.KindSale, Amount: amount, Currency: "CNY", Order: what})
+	x, err := t.Press(ctx, p.key(till, what), Press{Kind: tideover.KindSale, Amount: amount, Currency: currency, Order: what})
 	if err != nil {
 		return fmt.Errorf("%s presses again: %w", t.Name, err)
 	}
