@@ -1,0 +1,238 @@
+package daemon
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"tideover"
+	"tideover/terminal"
+	"tideover/uplink"
+	"tideover/wire"
+)
+
+// fakeHub speaks the hub's side over real QUIC on loopback; a test says what it answers.
+type fakeHub struct {
+	ledger [16]byte
+
+	mu     sync.Mutex // guards what follows
+	refuse *wire.Refused
+	// answer says what follows got on a transaction's stream; nothing leaves the stream open for ever.
+	answer func(msg any) []any
+	heard  []any
+	conns  []*quic.Conn
+}
+
+// anyCertificate makes both sides' certificates from nothing: trust is not what these tests are about.
+func anyCertificate(t *testing.T) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+func (f *fakeHub) listen(t *testing.T) string {
+	t.Helper()
+	socket, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &quic.Transport{Conn: socket, ConnectionIDLength: 8}
+	l, err := transport.Listen(&tls.Config{Certificates: []tls.Certificate{anyCertificate(t)}, NextProtos: []string{wire.Protocol}},
+		&quic.Config{EnableDatagrams: true, MaxIncomingStreams: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { transport.Close(); socket.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept(context.Background())
+			if err != nil {
+				return
+			}
+			f.mu.Lock()
+			f.conns = append(f.conns, conn)
+			f.mu.Unlock()
+			go f.echo(conn)
+			go f.serve(conn)
+		}
+	}()
+	return socket.LocalAddr().String()
+}
+
+func (f *fakeHub) echo(conn *quic.Conn) {
+	for {
+		b, err := conn.ReceiveDatagram(conn.Context())
+		if err != nil {
+			return
+		}
+		_ = conn.SendDatagram(b)
+	}
+}
+
+func (f *fakeHub) serve(conn *quic.Conn) {
+	for {
+		st, err := conn.AcceptStream(conn.Context())
+		if err != nil {
+			return
+		}
+		go f.stream(st)
+	}
+}
+
+func (f *fakeHub) stream(st *quic.Stream) {
+	_, msg, err := wire.ReadFrame(st, wire.FromEdge)
+	if err != nil {
+		return
+	}
+	f.mu.Lock()
+	refuse, answer := f.refuse, f.answer
+	f.heard = append(f.heard, msg)
+	f.mu.Unlock()
+	if hello, ok := msg.(wire.Hello); ok {
+		if refuse != nil {
+			_ = wire.WriteFrame(st, wire.TypeRefused, *refuse)
+			return
+		}
+		_ = wire.WriteFrame(st, wire.TypeWelcome, wire.Welcome{
+			Ledger: f.ledger, LedgerTime: tideover.MillisOf(time.Now()), Terminals: hello.Terminals,
+		})
+		_ = wire.WriteFrame(st, wire.TypeCaughtUp, wire.CaughtUp{})
+		return
+	}
+	_ = wire.WriteFrame(st, wire.TypeGot, wire.Got{})
+	for _, m := range answer(msg) {
+		switch m := m.(type) {
+		case wire.Progress:
+			_ = wire.WriteFrame(st, wire.TypeProgress, m)
+		case wire.Refused:
+			_ = wire.WriteFrame(st, wire.TypeRefused, m)
+		case wire.Confirmation:
+			_ = wire.WriteFrame(st, wire.TypeConfirmation, m)
+		}
+	}
+}
+
+// submits returns which transactions have arrived, once for each arrival.
+func (f *fakeHub) submits() (all []wire.Submit) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, m := range f.heard {
+		if s, ok := m.(wire.Submit); ok {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// drop closes every connection; what comes next is refused with r, if that is not nil.
+func (f *fakeHub) drop(r *wire.Refused) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refuse = r
+	for _, c := range f.conns {
+		_ = c.CloseWithError(wire.CloseDraining, "dropped")
+	}
+}
+
+// connect lets the house speak with a hub, and carry.
+func (h *house) connect(t *testing.T, f *fakeHub) {
+	t.Helper()
+	f.ledger = h.session.ledger
+	log := slog.New(slog.DiscardHandler)
+	h.session.uplink = uplink.New(uplink.Config{
+		Name: "lo", Addresses: []string{f.listen(t)}, Pending: func() bool { return h.queue.Pending() > 0 },
+		TLS: &tls.Config{Certificates: []tls.Certificate{anyCertificate(t)}, InsecureSkipVerify: true},
+	}, h.session, log)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = h.session.uplink.Run(ctx) })
+	running.Go(func() { _ = h.session.forwarder.Run(ctx) })
+	running.Go(func() { _ = h.session.bury(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait() })
+	soon(t, func() bool { return h.session.caught.Load() })
+}
+
+// soon waits for what must come about.
+func soon(t *testing.T, come func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !come(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it never came about")
+		}
+	}
+}
+
+func (h *house) state(t *testing.T, id tideover.ID) tideover.State {
+	t.Helper()
+	got, err := h.queue.Get(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got.State
+}
+
+// TestForwarder_StuckOnesHoldBackNoSale: the platform says nothing about hundreds of advices; a sale is carried, and one whose time
+// has run out ends, all the same.
+func TestForwarder_StuckOnesHoldBackNoSale(t *testing.T) {
+	h := newHouse(t)
+	hub := &fakeHub{answer: func(msg any) []any {
+		if s := msg.(wire.Submit); s.Request.Kind == tideover.KindSale {
+			return []any{wire.Confirmation{ID: s.ID, HubSeq: 1, Outcome: tideover.Outcome{Result: tideover.StateApproved}}}
+		}
+		return nil
+	}}
+	h.connect(t, hub)
+	var pressing sync.WaitGroup
+	for i := range carriedMax + 10 {
+		pressing.Go(func() {
+			advice := saleOf(1)
+			advice.Kind = tideover.KindAdvice
+			if _, err := h.Accept(t.Context(), till1, fmt.Sprint("advice-", i), terminal.OverrideNone, advice); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	pressing.Wait()
+	soon(t, func() bool { return len(hub.submits()) >= carriedMax })
+	sold := h.sell(t, till1, "A-1", 1299)
+	soon(t, func() bool { return h.state(t, sold.ID) == tideover.StateApproved })
+}
+
+// TestForwarder_WhatAHubCouldNotTakeIsSentAgain: it was busy, or stopping.
+func TestForwarder_WhatAHubCouldNotTakeIsSentAgain(t *testing.T) {
+	h := newHouse(t)
+	hub := &fakeHub{}
+	hub.answer = func(msg any) []any {
+		if len(hub.submits()) < 3 {
+			return []any{wire.Refused{Reason: wire.ReasonBusy}}
+		}
+		return []any{wire.Confirmation{ID: msg.(wire.Submit).ID, HubSeq: 1, Outcome: tideover.Outcome{Result: tideover.StateApproved}}}
+	}
+	h.connect(t, hub)
+	sold := h.sell(t, till1, "A-1", 1299)
+	soon(t, func() bool { return h.state(t, sold.ID) == tideover.StateApproved })
+}
