@@ -188,6 +188,9 @@ func (f *forwarder) rest(p queue.Parcel, err error) time.Duration {
 
 // refused acts on the hub's reason for not taking a transaction.
 func (f *forwarder) refused(p queue.Parcel, r wire.Refused) time.Duration {
+		if t, err := f.queue.Get(p.ID); err == nil && t.State == tideover.StateManual {
+			return lookAgain // the hub pushes what a person makes of it
+		}
 	switch r.Reason {
 	case wire.ReasonSuperseded:
 		if !f.superseded.Swap(true) {

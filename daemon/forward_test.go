@@ -236,3 +236,16 @@ func TestForwarder_WhatAHubCouldNotTakeIsSentAgain(t *testing.T) {
 	sold := h.sell(t, till1, "A-1", 1299)
 	soon(t, func() bool { return h.state(t, sold.ID) == tideover.StateApproved })
 }
+
+// TestForwarder_WhatNeedsAPersonRests: the hub has said that it cannot resolve a transaction; it is not asked again each second.
+func TestForwarder_WhatNeedsAPersonRests(t *testing.T) {
+	h := newHouse(t)
+	hub := &fakeHub{answer: func(any) []any { return []any{wire.Progress{State: tideover.StateManual}} }}
+	h.connect(t, hub)
+	sold := h.sell(t, till1, "A-1", 1299)
+	soon(t, func() bool { return h.state(t, sold.ID) == tideover.StateManual })
+	time.Sleep(3 * retryAfter)
+	if n := len(hub.submits()); n != 1 {
+		t.Errorf("submitted %d times in %s", n, 3*retryAfter)
+	}
+}
