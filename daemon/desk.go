@@ -24,7 +24,7 @@ type desk struct {
 	tills   *tills
 	health  func() terminal.Health
 	closing func() bool
-	caught  func() bool // see moment
+	mayEnd  func() bool // see forwarder
 	log     *slog.Logger
 }
 
@@ -175,7 +175,7 @@ func (d *desk) cancel(ctx context.Context, by terminal.Caller, t tideover.Transa
 			"本终端已显示该交易成功；请改为发送冲正（reversal）")
 	}
 	now, known := d.clock.Now()
-	if !d.caught() || !known {
+	if !d.mayEnd() || !known {
 		return t, cannotCancel()
 	}
 	err := d.queue.EndHere(ctx, t.ID, tideover.CauseCancelled, tideover.Outcome{

@@ -63,7 +63,7 @@ func (h *house) open(t *testing.T) {
 	h.session = &session{forwarder: f, ctx: ctx, ledger: [16]byte{1}, incarnation: [16]byte{2}}
 	h.desk = &desk{
 		store: "shop-0001", secret: []byte("secret"), boot: thisBoot, limits: rules.DefaultLimits(), queue: q, clock: f.clock,
-		tills: &tills{queue: q, log: log, changed: func() {}}, closing: h.closed.Load, caught: f.caught.Load, log: log,
+		tills: &tills{queue: q, log: log, changed: func() {}}, closing: h.closed.Load, mayEnd: f.mayEnd, log: log,
 	}
 	h.tills.load()
 }

@@ -93,11 +93,25 @@ func (f *forwarder) Run(ctx context.Context) error {
 // moment gathers what the edge knows now.
 func (f *forwarder) moment() moment {
 	now, known := f.clock.Now()
+	link := f.uplink.State()
+	if refused, ok := errors.AsType[*uplink.RefusedError](link.Err); ok && refused.Refused.Reason == wire.ReasonSuperseded {
+		f.supersede() // the hub said so to a hello
+	}
 	return moment{
 		LedgerNow: now, LedgerKnown: known, Boot: f.boot, BootNow: boottime.Now(), Caught: f.caught.Load(),
-		Connected: f.uplink.State().Connected, Superseded: f.superseded.Load(), Restored: f.restored.Load(),
+		Connected: link.Connected, Superseded: f.superseded.Load(), Restored: f.restored.Load(),
 	}
 }
+
+// supersede notes that a later process of this store has said hello: for good, since this one's incarnation is never current again.
+func (f *forwarder) supersede() {
+	if !f.superseded.Swap(true) {
+		f.log.Error("another router has taken over this store: this one sends nothing more; stop it, or enroll it again")
+	}
+}
+
+// mayEnd says whether this edge may give an end by itself to what it has not sent.
+func (f *forwarder) mayEnd() bool { return f.caught.Load() && !f.superseded.Load() }
 
 // recordOf is what a decision needs of a parcel.
 func recordOf(p queue.Parcel) record {
@@ -174,6 +188,9 @@ func (f *forwarder) expire(ctx context.Context, p queue.Parcel, m moment) time.D
 func (f *forwarder) rest(p queue.Parcel, err error) time.Duration {
 	switch refused, ok := errors.AsType[*uplink.RefusedError](err); {
 	case err == nil:
+		if t, err := f.queue.Get(p.ID); err == nil && t.State == tideover.StateManual {
+			return lookAgain // the hub pushes what a person makes of it
+		}
 		return retryAfter
 	case ok:
 		return f.refused(p, refused.Refused)
@@ -188,14 +205,9 @@ func (f *forwarder) rest(p queue.Parcel, err error) time.Duration {
 
 // refused acts on the hub's reason for not taking a transaction.
 func (f *forwarder) refused(p queue.Parcel, r wire.Refused) time.Duration {
-		if t, err := f.queue.Get(p.ID); err == nil && t.State == tideover.StateManual {
-			return lookAgain // the hub pushes what a person makes of it
-		}
 	switch r.Reason {
 	case wire.ReasonSuperseded:
-		if !f.superseded.Swap(true) {
-			f.log.Error("another router has taken over this store: this one sends nothing more; stop it, or enroll it again")
-		}
+		f.supersede()
 		return lookAgain
 	case wire.ReasonKeyReused:
 		f.log.Error("the hub knows this key with another request: its record is adopted", "txn", p.ID)

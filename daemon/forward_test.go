@@ -249,3 +249,26 @@ func TestForwarder_WhatNeedsAPersonRests(t *testing.T) {
 		t.Errorf("submitted %d times in %s", n, 3*retryAfter)
 	}
 }
+
+// TestForwarder_ASupersededProcessEndsNothing: a later process of this store has said hello, and may carry what this one holds.
+func TestForwarder_ASupersededProcessEndsNothing(t *testing.T) {
+	h := newHouse(t)
+	hub := &fakeHub{}
+	h.connect(t, hub)
+	hub.drop(&wire.Refused{Reason: wire.ReasonSuperseded})
+	soon(t, func() bool { st := h.session.uplink.State(); return !st.Connected && st.Err != nil })
+	request := saleOf(1299)
+	request.ExpiresIn = time.Second
+	soon(t, func() bool { return h.session.moment().Superseded })
+	sold, err := h.Accept(t.Context(), till1, "A-1", terminal.OverrideNone, request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	soon(t, func() bool { return h.state(t, sold.ID) != tideover.StateQueued })
+	if got := h.state(t, sold.ID); got != tideover.StateInDoubt {
+		t.Errorf("it is %s", got)
+	}
+	kept := h.sell(t, till1, "A-2", 1299)
+	_, err = h.Cancel(t.Context(), till1, kept.ID)
+	wantCode(t, err, tideover.CodeCannotCancel)
+}
