@@ -272,3 +272,42 @@ func TestForwarder_ASupersededProcessEndsNothing(t *testing.T) {
 	_, err = h.Cancel(t.Context(), till1, kept.ID)
 	wantCode(t, err, tideover.CodeCannotCancel)
 }
+
+// TestSession_ATombstoneThatTheHubHasAnsweredIsNotToldAgain: the hub had the id all the same, undid it and pushed that; its answer to the
+// tombstone itself was lost.
+func TestSession_ATombstoneThatTheHubHasAnsweredIsNotToldAgain(t *testing.T) {
+	h := newHouse(t)
+	h.welcome(t, wire.Welcome{})
+	sold := h.sell(t, till1, "A-1", 1299)
+	expired := tideover.Outcome{Result: tideover.StateExpired}
+	if err := h.queue.EndHere(t.Context(), sold.ID, tideover.CauseExpired, expired); err != nil {
+		t.Fatal(err)
+	}
+	err := h.session.Confirm(wire.Confirmation{ID: sold.ID, HubSeq: 1, Corrected: true, Outcome: tideover.Outcome{Result: tideover.StateReversed}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.connect(t, &fakeHub{answer: func(any) []any { return nil }})
+	soon(t, func() bool { return h.queue.Stats().Untold == 0 })
+}
+
+// TestSession_OneTombstoneHoldsUpNoOther: the hub is undoing what the first one is about, and that takes as long as it takes.
+func TestSession_OneTombstoneHoldsUpNoOther(t *testing.T) {
+	h := newHouse(t)
+	h.welcome(t, wire.Welcome{})
+	var ids []tideover.ID
+	for _, key := range []string{"A-1", "A-2"} {
+		sold := h.sell(t, till1, key, 1299)
+		ids = append(ids, sold.ID)
+		if err := h.queue.EndHere(t.Context(), sold.ID, tideover.CauseExpired, tideover.Outcome{Result: tideover.StateExpired}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.connect(t, &fakeHub{answer: func(msg any) []any {
+		if m := msg.(wire.Expire); m.Submit.ID == ids[1] {
+			return []any{wire.Confirmation{ID: m.Submit.ID, HubSeq: 1, Outcome: tideover.Outcome{Result: tideover.StateExpired}}}
+		}
+		return nil
+	}})
+	soon(t, func() bool { return h.queue.Stats().Untold == 1 })
+}

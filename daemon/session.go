@@ -81,7 +81,11 @@ func (s *session) durable(have []queue.Position) {
 // bury tells the hub of the ends that this edge has said by itself, so that a stray copy of them is refused for good.
 func (s *session) bury(ctx context.Context) error {
 	for {
-		if s.caught.Load() && s.uplink.State().Connected {
+		again, changed := lookAgain, s.uplink.Changed()
+		switch m := s.moment(); {
+		case !m.Caught:
+			again = retryAfter
+		case m.Connected:
 			for _, p := range s.queue.Tombstones() {
 				s.buryOne(ctx, p)
 			}
@@ -89,13 +93,25 @@ func (s *session) bury(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-s.uplink.Changed():
-		case <-time.After(lookAgain):
+		case <-changed:
+		case <-time.After(again):
 		}
 	}
 }
 
+// buryMax is how long the hub may take to answer one tombstone. It answers at once unless it has the id and undoes it, which may take
+// as long as the platform is silent; that end is pushed, and the others are not to wait for it.
+const buryMax = 5 * time.Second
+
 func (s *session) buryOne(ctx context.Context, p queue.Parcel) {
+	if p.State != tideover.StateExpired && p.State != tideover.StateCancelled {
+		if p.Final() {
+			s.queue.TombstoneTold(p.ID) // the hub had the id, and has told how it ended
+		}
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, buryMax)
+	defer cancel()
 	expires, _ := expiresAt(recordOf(p), s.moment())
 	err := s.uplink.Expire(ctx, wire.Expire{
 		Submit: wire.Submit{
