@@ -284,8 +284,8 @@ func TestSession_KnowsARestoredJournalAndARestoredHub(t *testing.T) {
 	h.sell(t, till1, "A-1", 1299)
 	h.stop()
 	h.open(t)
-	seq, _ := h.queue.Head()
-	h.welcome(t, wire.Welcome{AnchorSeq: seq})
+	seq, head := h.queue.Head()
+	h.welcome(t, wire.Welcome{AnchorSeq: seq, AnchorHead: head})
 	if h.session.restored.Load() || h.session.again.Load() {
 		t.Error("a plain restart is taken for a restored copy")
 	}

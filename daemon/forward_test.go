@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -310,4 +311,50 @@ func TestSession_OneTombstoneHoldsUpNoOther(t *testing.T) {
 		return nil
 	}})
 	soon(t, func() bool { return h.queue.Stats().Untold == 1 })
+}
+
+// TestSession_KnowsACopyOfItsOwnJournal: the hub has heard of entries that were written after the copy was made; a process that opens
+// the copy draws sequences beyond them at once.
+func TestSession_KnowsACopyOfItsOwnJournal(t *testing.T) {
+	h := newHouse(t)
+	h.sell(t, till1, "A-1", 1299)
+	h.stop()
+	copied := readFile(t, h.path)
+	h.open(t)
+	h.sell(t, till1, "A-2", 1299)
+	seq, head := h.queue.Head()
+	h.welcome(t, wire.Welcome{AnchorSeq: seq, AnchorHead: head})
+	if h.session.restored.Load() {
+		t.Error("the journal itself is taken for a copy")
+	}
+	h.stop()
+	writeFile(t, h.path, copied)
+	for range 2 { // the copy is started twice
+		h.open(t)
+		h.stop()
+	}
+	h.open(t)
+	if mine, _ := h.queue.Head(); mine <= seq {
+		t.Fatalf("the copy's sequences are not beyond %d: this test shows nothing", seq)
+	}
+	h.welcome(t, wire.Welcome{AnchorSeq: seq, AnchorHead: head})
+	if !h.session.restored.Load() {
+		t.Error("a restored copy goes unnoticed: what it holds open would be sent")
+	}
+}
+
+func readFile(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func writeFile(t *testing.T, path string, b []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -41,7 +41,12 @@ func (s *session) Welcome(addr string, hello wire.Hello, w wire.Welcome) error {
 	if off := time.Since(w.LedgerTime.Time()); off.Abs() > clockOffMax {
 		s.log.Warn("this router's clock is wrong; sales go on by the hub's time", "off", off.Round(time.Second))
 	}
-	if w.AnchorSeq > hello.Seq && !s.restored.Swap(true) {
+	// A process draws its first sequence far beyond the journal's last one: only the chain shows whether the hub's anchor is behind.
+	holds, err := s.queue.Holds(w.AnchorSeq, w.AnchorHead)
+	if err != nil {
+		return err
+	}
+	if w.AnchorSeq != 0 && !holds && !s.restored.Swap(true) {
 		s.log.Error("this journal is older than the one the hub has heard of: what it holds open is asked about, not sent",
 			"seq", hello.Seq, "hub_seq", w.AnchorSeq)
 	}

@@ -265,6 +265,27 @@ func (q *Queue) Head() (seq uint64, hash [32]byte) {
 	return q.headSeq, q.headHash
 }
 
+// Holds says whether the journal has an entry with that sequence and, there, that hash of the chain: whether it goes on from that head.
+// Errors: ErrStopped, or ErrDamaged.
+func (q *Queue) Holds(seq uint64, hash [32]byte) (holds bool, err error) {
+	err = q.db.View(func(tx *bbolt.Tx) error {
+		v := tx.Bucket(bucketJournal).Get(seqKey(seq))
+		if v == nil {
+			return nil
+		}
+		_, link, _, err := splitValue(v)
+		if err != nil {
+			return fmt.Errorf("entry %d: %w: %w", seq, err, ErrDamaged)
+		}
+		holds = link == hash
+		return nil
+	})
+	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
+		err = ErrStopped
+	}
+	return holds, err
+}
+
 // sortByFirst orders records by their acceptance.
 func sortByFirst(records []*record) {
 	slices.SortFunc(records, func(a, b *record) int { return cmp.Compare(a.first, b.first) })
