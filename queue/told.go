@@ -47,7 +47,8 @@ func (q *Queue) End(told Told) error {
 	if told.Adopt != nil && (r == nil || r.hash != told.Adopt.Hash) {
 		r = q.adopt(r, told.Adopt)
 	}
-	if told.HubSeq != 0 && told.HubSeq <= r.hubSeq {
+	// An end that a later word of the hub has taken back in memory is told at its old position again: then it is news.
+	if told.HubSeq != 0 && (told.HubSeq < r.hubSeq || told.HubSeq == r.hubSeq && r.EndSeq != 0) {
 		q.toldAgain(told.Position)
 		return nil
 	}

@@ -187,3 +187,25 @@ func TestHaveThrough_WaitsForGaps(t *testing.T) {
 		t.Fatalf("have through %d after a restart", s.q.HaveThrough())
 	}
 }
+
+// TestEnd_ComesBackAfterAWordTooLate: the hub's word that it is undoing something, or that it needs a person, arrived after the end
+// that followed it. The hub repeats that end at its old position: it is the end again, and not something known.
+func TestEnd_ComesBackAfterAWordTooLate(t *testing.T) {
+	for _, late := range []tideover.Cause{tideover.ToldReversing, tideover.ToldManual} {
+		s := newShop(t)
+		tx := s.accept(draft("till", "k1"))
+		s.end(approved(tx.ID, 1))
+		if err := s.q.Move(tx.ID, late, Note{}); err != nil {
+			t.Fatal(err)
+		}
+		s.end(approved(tx.ID, 1))
+		got := s.get(tx.ID)
+		if got.State != tideover.StateApproved || got.EndSeq == 0 || got.Outcome == nil {
+			t.Fatalf("after %s: %+v", late, got)
+		}
+		s.reopen()
+		if got = s.get(tx.ID); got.State != tideover.StateApproved {
+			t.Fatalf("after %s, reopened: %+v", late, got)
+		}
+	}
+}
