@@ -38,6 +38,7 @@ func (q *Queue) End(told Told) error {
 	}
 	r, err := q.find(told.ID)
 	if err != nil {
+		q.outbox.miss(told.HubSeq)
 		return err
 	}
 	if r == nil && told.Adopt == nil {

@@ -209,3 +209,21 @@ func TestEnd_ComesBackAfterAWordTooLate(t *testing.T) {
 		}
 	}
 }
+
+// TestCaughtUp_StopsBeforeWhatCouldNotBeRead: an end whose transaction cannot be read is not on disk, whatever follows it.
+func TestCaughtUp_StopsBeforeWhatCouldNotBeRead(t *testing.T) {
+	s := newShop(t)
+	tx := s.accept(draft("till", "k1"))
+	unreadable := tideover.MakeID(testStore, "till", "k2")
+	s.q.mu.Lock()
+	s.q.index[unreadable] = s.q.index[tx.ID] // another's entry
+	s.q.mu.Unlock()
+	if err := s.q.End(approved(unreadable, 1)); !errors.Is(err, ErrDamaged) {
+		t.Fatal(err)
+	}
+	s.q.CaughtUp(3)
+	s.flush()
+	if have := s.q.HaveThrough(); have != 0 {
+		t.Errorf("have through %d, and end 1 is nowhere", have)
+	}
+}
