@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -44,10 +45,14 @@ func (se *session) control(ctx context.Context, st *quic.Stream, hello wire.Hell
 	defer se.log.Info("store disconnected")
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		if err := se.say(ctx, st, hello.HaveThrough); err != nil {
+		if err := se.say(ctx, st, hello.HaveThrough, math.MaxUint64); err != nil {
 			return err
 		}
 		if err := se.write(st, wire.TypeCaughtUp, wire.CaughtUp{Through: welcome.GivenOut}); err != nil {
+			return err
+		}
+		// What the edge has and this hub does not know it to have: an acknowledgement was lost. The edge acknowledges it anew.
+		if err := se.say(ctx, st, 0, hello.HaveThrough); err != nil {
 			return err
 		}
 		return se.speak(ctx, st)
@@ -68,14 +73,17 @@ func (se *session) turnAway(st *quic.Stream, reason wire.Reason, code quic.Appli
 	return se.close(code, why)
 }
 
-// say writes what the outbox holds beyond a position.
-func (se *session) say(ctx context.Context, st *quic.Stream, after uint64) error {
+// say writes what the outbox holds beyond a position, up to another.
+func (se *session) say(ctx context.Context, st *quic.Stream, after, through uint64) error {
 	for {
 		page, err := se.srv.desk.Outbox(ctx, se.store, after, outboxPage)
 		if err != nil {
 			return err
 		}
 		for _, c := range page {
+			if c.HubSeq > through {
+				return nil
+			}
 			if err := se.confirmNow(st, c); err != nil {
 				return err
 			}
@@ -103,7 +111,7 @@ func (se *session) speak(ctx context.Context, st *quic.Stream) error {
 	defer tick.Stop()
 	for {
 		if se.missed.Swap(false) {
-			if err := se.say(ctx, st, 0); err != nil {
+			if err := se.say(ctx, st, 0, math.MaxUint64); err != nil {
 				return err
 			}
 		}

@@ -64,8 +64,13 @@ func TestServer_OutboxIsRepeatedUntilAcknowledged(t *testing.T) {
 		t.Errorf("after an acknowledgement: %+v", said)
 	}
 	e.have = b.HubSeq
-	if said, _ := e.connect().replay(); len(said) != 0 {
+	l = e.connect()
+	if said, _ := l.replay(); len(said) != 0 {
 		t.Errorf("what the edge has is said again: %+v", said)
+	}
+	// Its acknowledgement was lost with a connection, or with the process that was to say it: it is asked for anew.
+	if c, ok := l.next().(wire.Confirmation); !ok || c.ID != b.ID {
+		t.Errorf("got %+v", c)
 	}
 }
 
