@@ -147,7 +147,7 @@ func isSetUp(dir string) (bool, error) {
 	return true, nil
 }
 
-// setUp fills a fresh state directory, up to hub.json, which finish writes.
+// setUp writes the keys of a fresh state directory.
 func setUp(dir string, now time.Time) error {
 	caKey, err := newKey()
 	if err != nil {

@@ -1,10 +1,12 @@
 package hub
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -127,6 +129,39 @@ func TestIsSetUp_HalfDoneIsDoneAgain(t *testing.T) {
 	}
 	_, err = isSetUp(dir)
 	mustHint(t, err)
+}
+
+// The fault: a start without hub.json took the directory for a fresh one, and made a new authority and an empty ledger over the old.
+func TestOpenState_WithoutHubJSONNothingIsMadeAnew(t *testing.T) {
+	dir, log := filepath.Join(t.TempDir(), "hub"), slog.New(slog.DiscardHandler)
+	s, err := openState(dir, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority, ledger := s.keys.ca.hash(), s.ledger.ID()
+	s.close()
+	os.Remove(filepath.Join(dir, fileIdentity))
+	if s, err = openState(dir, log); err != nil {
+		t.Fatal(err)
+	}
+	if s.keys.ca.hash() != authority || s.ledger.ID() != ledger {
+		t.Error("another authority or another ledger took the place of the old one")
+	}
+	s.close()
+	if done, err := isSetUp(dir); !done || err != nil {
+		t.Errorf("%s was not written again: %v, %v", fileIdentity, done, err)
+	}
+
+	for _, name := range []string{fileSealKey, fileCAKey} {
+		os.Remove(filepath.Join(dir, fileIdentity))
+		os.Remove(filepath.Join(dir, name))
+		before, _ := os.ReadFile(filepath.Join(dir, fileLedger))
+		s, err = openState(dir, log)
+		mustHint(t, err)
+		if after, _ := os.ReadFile(filepath.Join(dir, fileLedger)); s != nil || !bytes.Equal(before, after) {
+			t.Errorf("without %s the ledger was touched", name)
+		}
+	}
 }
 
 func TestLockDir_SecondHubIsToldWhoHoldsIt(t *testing.T) {

@@ -48,16 +48,23 @@ func openState(dir string, log *slog.Logger) (s *state, err error) {
 		if err := setUpState(dir, path, now); err != nil {
 			return s, err
 		}
-		log.Info("state directory set up", "dir", dir)
 	}
 	if s.keys, err = openKeyring(dir, now); err != nil {
 		return s, err
 	}
-	s.ledger, err = bolt.Open(bolt.Options{Path: path, Key: s.keys.seal, Log: log})
-	return s, err
+	if s.ledger, err = bolt.Open(bolt.Options{Path: path, Key: s.keys.seal, Log: log}); err != nil {
+		return s, err
+	}
+	if !done {
+		if err := finish(dir, now); err != nil {
+			return s, diskError("set up %s", "无法初始化 %s", err, dir)
+		}
+		log.Info("state directory set up", "dir", dir)
+	}
+	return s, nil
 }
 
-// setUpState fills a fresh directory: the keys, the ledger, and hub.json last.
+// setUpState fills a fresh directory: the keys, and then the ledger. What hub.json marks as done is the caller's to open first.
 func setUpState(dir, path string, now time.Time) error {
 	if _, err := os.Stat(path); err == nil {
 		if _, err := os.Stat(filepath.Join(dir, fileCAKey)); errors.Is(err, fs.ErrNotExist) {
@@ -66,10 +73,9 @@ func setUpState(dir, path string, now time.Time) error {
 				Hint: text("restore the whole state directory from a backup, or give the hub an empty one", "请从备份恢复整个状态目录，或改用空目录"),
 			}
 		}
-		// An earlier attempt was cut short; nobody was told anything of it.
-		if err := os.Remove(path); err != nil {
-			return diskError("remove %s", "无法删除 %s", err, path)
-		}
+		// Every key was written before the ledger. So hub.json alone is missing: a crash came before it, or somebody took it away from
+		// a hub that is in use. Nothing is made anew; what does not open is an error.
+		return nil
 	}
 	if err := setUp(dir, now); err != nil {
 		return diskError("set up %s", "无法初始化 %s", err, dir)
@@ -80,9 +86,6 @@ func setUpState(dir, path string, now time.Time) error {
 	}
 	if err := bolt.Create(path, keys.seal); err != nil {
 		return diskError("create %s", "无法创建 %s", err, path)
-	}
-	if err := finish(dir, now); err != nil {
-		return diskError("set up %s", "无法初始化 %s", err, dir)
 	}
 	return nil
 }
