@@ -20,8 +20,8 @@ func (p *program) listQueue() *cobra.Command {
 	var state string
 	var f control.Filter
 	c := p.jsonFlag(&cobra.Command{
-		Use: "list", Short: p.t("list transactions, the oldest first", "列出交易，最早的在前"), Args: p.noArgs,
-		Long:    p.t("Lists transactions, the oldest first.\n\nStates: ", "列出交易，最早的在前。\n\n状态：") + p.stateList(),
+		Use: "list", Short: p.t("list transactions, the newest first", "列出交易，最新的在前"), Args: p.noArgs,
+		Long:    p.t("Lists transactions, the newest first.\n\nStates: ", "列出交易，最新的在前。\n\n状态：") + p.stateList(),
 		Example: "  tideover queue list --state in_doubt\n  tideover queue list --terminal till-1 --limit 20 --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if state != "" {
