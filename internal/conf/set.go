@@ -25,8 +25,7 @@ func isTable(t reflect.Type) bool {
 // fields yields the keys of a table and their fields.
 func fields(t reflect.Type) func(yield func(string, reflect.StructField) bool) {
 	return func(yield func(string, reflect.StructField) bool) {
-		for i := range t.NumField() {
-			sf := t.Field(i)
+		for sf := range t.Fields() {
 			name, _, _ := strings.Cut(sf.Tag.Get("toml"), ",")
 			if name != "" && name != "-" && !yield(name, sf) {
 				return
@@ -160,7 +159,7 @@ func plainInt(t reflect.Type) bool {
 // setText takes a value from outside the file, where everything is text.
 func (f *File) setText(root reflect.Value, key, value string, from origin) {
 	v := root
-	for _, name := range strings.Split(key, ".") {
+	for name := range strings.SplitSeq(key, ".") {
 		if v = field(v, name); !v.IsValid() {
 			panic("conf: no key " + key)
 		}
