@@ -26,6 +26,7 @@ func isTable(t reflect.Type) bool {
 func fields(t reflect.Type) func(yield func(string, reflect.StructField) bool) {
 	return func(yield func(string, reflect.StructField) bool) {
 		for sf := range t.Fields() {
+			sf := sf
 			name, _, _ := strings.Cut(sf.Tag.Get("toml"), ",")
 			if name != "" && name != "-" && !yield(name, sf) {
 				return
