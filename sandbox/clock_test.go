@@ -3,8 +3,8 @@ package sandbox
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 )
@@ -17,7 +17,11 @@ const clockOffset = "CLOCK_OFFSET_SECONDS"
 // namespaces do not shift the wall clock, and a preloaded library does not reach Go's.
 func shiftedClock(t *testing.T) []string {
 	t.Helper()
-	source := filepath.Join(runtime.GOROOT(), "src", "time", "time.go")
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := filepath.Join(strings.TrimSpace(string(root)), "src", "time", "time.go")
 	text, err := os.ReadFile(source)
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +48,6 @@ var clockOffset = func() (offset int64) {
 }()
 `
 	shifted = strings.Replace(shifted, "import (", "import (\n\t\"syscall\"", 1)
-	// The files stay where they are for all of the test's run: the build cache knows the program by what is in them.
 	dir := t.TempDir()
 	file := filepath.Join(dir, "time.go")
 	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {source: file}})

@@ -105,6 +105,13 @@ func (c *campaign) provoke(point string, p *program) {
 		case <-p.ended():
 		case <-time.After(3 * time.Second):
 		}
+	case "hub.hello": // said once by each start of an edge
+		c.shop.KillEdge()
+		c.must(c.shop.edge.start())
+		select {
+		case <-p.ended():
+		case <-time.After(2 * time.Second):
+		}
 	case "hub.store": // the operator's word; whether it is heard is not known, and the token that nobody uses changes nothing
 		_, _ = c.shop.Token(c.ctx, "rotate")
 	}

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -105,6 +106,42 @@ func (n *nobody) Header() http.Header         { return n.header }
 func (n *nobody) Write(b []byte) (int, error) { return len(b), nil }
 func (n *nobody) WriteHeader(int)             {}
 func (n *nobody) FlushError() error           { return nil }
+
+// TestStory_ProgramsEndWithIt kills the story itself with -9: hub and edge end with it.
+func TestStory_ProgramsEndWithIt(t *testing.T) {
+	cmd := exec.Command(build(t, "tideover-sandbox"), "--stay", "--lang", "en")
+	cmd.Env = append(bareEnviron(), "TMPDIR="+t.TempDir())
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	process := regexp.MustCompile(`process (\d+)`)
+	pids := map[string]int{} // by program
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if m := process.FindStringSubmatch(lines.Text()); m != nil {
+			program, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(lines.Text()), "the "), " ")
+			pids[program], _ = strconv.Atoi(m[1])
+		}
+		if strings.Contains(lines.Text(), "Ctrl-C") {
+			_ = cmd.Process.Kill()
+		}
+	}
+	_ = cmd.Wait() // it was killed
+	if len(pids) != 2 {
+		t.Fatalf("found the processes %v", pids)
+	}
+	for program, pid := range pids {
+		for deadline := time.Now().Add(endMax); syscall.Kill(pid, 0) == nil; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Errorf("%s, process %d, outlived the story", program, pid)
+				break
+			}
+		}
+	}
+}
 
 // TestStory_Stay leaves the shop open, sells through it with the very line that it prints, and closes it with a signal.
 func TestStory_Stay(t *testing.T) {
