@@ -26,7 +26,6 @@ func isTable(t reflect.Type) bool {
 func fields(t reflect.Type) func(yield func(string, reflect.StructField) bool) {
 	return func(yield func(string, reflect.StructField) bool) {
 		for sf := range t.Fields() {
-			sf := sf
 			name, _, _ := strings.Cut(sf.Tag.Get("toml"), ",")
 			if name != "" && name != "-" && !yield(name, sf) {
 				return
@@ -173,28 +172,32 @@ func (f *File) setText(root reflect.Value, key, value string, from origin) {
 	f.parse(v, key, value)
 }
 
-// parse reads text into a value.
+// parse reads text into a value. What cannot be read leaves the value as it is, so that nobody complains about it once more.
 func (f *File) parse(v reflect.Value, key, s string) {
 	var err error
 	switch {
 	case v.Type() == durationType:
 		var d time.Duration
-		d, err = ParseDuration(s)
-		v.SetInt(int64(d))
+		if d, err = ParseDuration(s); err == nil {
+			v.SetInt(int64(d))
+		}
 	case v.Type() == sizeType:
 		var n Size
-		n, err = ParseSize(s)
-		v.SetInt(int64(n))
+		if n, err = ParseSize(s); err == nil {
+			v.SetInt(int64(n))
+		}
 	case reflect.PointerTo(v.Type()).Implements(textType):
 		err = v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(s))
 	case plainInt(v.Type()):
 		var n int64
-		n, err = strconv.ParseInt(s, 10, v.Type().Bits())
-		v.SetInt(n)
+		if n, err = strconv.ParseInt(s, 10, v.Type().Bits()); err == nil {
+			v.SetInt(n)
+		}
 	case v.Kind() == reflect.Bool:
 		var b bool
-		b, err = strconv.ParseBool(s)
-		v.SetBool(b)
+		if b, err = strconv.ParseBool(s); err == nil {
+			v.SetBool(b)
+		}
 	case v.Kind() == reflect.Slice:
 		list := []string{}
 		for part := range strings.SplitSeq(s, ",") {
