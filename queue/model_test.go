@@ -171,6 +171,7 @@ func (m *model) tell(t *rapid.T, k *modelled, adopt *Draft) {
 	if repeat = repeat && k.hubSeq != 0; repeat {
 		e.HubSeq = k.hubSeq
 	}
+	known := repeat && k.state.Final() // one that was taken back in memory is news
 	e.Adopt, e.Corrected = adopt, k.state.Final() && k.state != result
 	cause, _ := tideover.Told(result)
 	err := m.s.q.End(e)
@@ -183,7 +184,7 @@ func (m *model) tell(t *rapid.T, k *modelled, adopt *Draft) {
 	}
 	next, refused := tideover.Next(k.state, cause)
 	switch {
-	case repeat:
+	case known:
 		if err != nil {
 			t.Fatalf("told again: %v", err)
 		}
@@ -191,11 +192,11 @@ func (m *model) tell(t *rapid.T, k *modelled, adopt *Draft) {
 	case (err == nil) != (refused == nil):
 		t.Fatalf("%s on %s: %v, want %v", cause, k.state, err, refused)
 	case err == nil:
-		m.hubSeq++
+		m.hubSeq = max(m.hubSeq, e.HubSeq)
 		if k.paper.end != result || k.state != result || e.Corrected {
 			k.paper.delivered, k.paper.acked = false, false
 		}
-		k.state, k.hubSeq, k.paper.hubSeq, k.paper.end = next, m.hubSeq, m.hubSeq, result
+		k.state, k.hubSeq, k.paper.hubSeq, k.paper.end = next, e.HubSeq, e.HubSeq, result
 		m.through = m.hubSeq // positions are told in order here
 	}
 }
