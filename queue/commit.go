@@ -78,6 +78,7 @@ type batch struct {
 	accepted map[tideover.ID]*record
 	open     counts // of accepted
 	room     int64  // bytes that may be written
+	full     bool   // there is no room for all that waited
 	need     int64
 	classes  [classOwn + 1]bool
 	ends     bool
@@ -281,7 +282,8 @@ func (q *Queue) collect(last bool) (*batch, []Position, error) {
 }
 
 // ride puts the lazily written events first into a batch, and finds out how much room there is. Their sequences were drawn when they
-// happened, so that nothing can be written before them: without room for them the batch has none at all. Callers hold mu.
+// happened, so that nothing can be written before them: where not all of them fit, the batch has room for the oldest of them alone.
+// Callers hold mu.
 func (q *Queue) ride(b *batch, requests []*request) error {
 	own, others := int64(commitOverhead), int64(reserve)
 	for i := range q.lazy {
@@ -294,12 +296,17 @@ func (q *Queue) ride(b *batch, requests []*request) error {
 	if b.room, err = q.makeRoom(own + others); err != nil {
 		return err
 	}
-	if own > b.room {
-		b.room, q.lazyRetry = 0, time.Now().Add(fullRetry)
-		return nil
+	ridden := 0
+	for ridden < len(q.lazy) && b.add(q.lazy[ridden], 0) {
+		ridden++
 	}
-	for _, e := range q.lazy {
-		b.add(e, 0)
+	if ridden < len(q.lazy) || own > b.room {
+		b.room, b.full = 0, true
+		if ridden == 0 {
+			q.lazyRetry = time.Now().Add(fullRetry)
+		}
+		q.lazy = append([]entry(nil), q.lazy[ridden:]...)
+		return nil
 	}
 	q.lazy, q.lazySince, q.lazyRetry = nil, time.Time{}, time.Time{}
 	return nil
@@ -418,7 +425,7 @@ func (q *Queue) end() {
 // Flush commits what waits. Errors: ErrStopped, or ctx's.
 func (q *Queue) Flush(ctx context.Context) error {
 	return q.submit(&request{ctx: ctx, prepare: func(b *batch) error {
-		if b.room == 0 {
+		if b.full {
 			return storageFull()
 		}
 		return nil

@@ -99,3 +99,35 @@ func TestRun_AFailedCommitEndsEverything(t *testing.T) {
 	s.q = nil
 	check(t, s.path)
 }
+
+// TestCommit_ManyEndsOnAFullDisk: more ends wait than the reserve takes by the careful reckoning; they are written bit by bit, as far as
+// they really fit, and not refused as a whole for ever.
+func TestCommit_ManyEndsOnAFullDisk(t *testing.T) {
+	s := newShop(t)
+	s.close()
+	s.open(Options{SizeMax: 2 << 20})
+	const ends = 400
+	var taken []tideover.ID
+	for full := false; !full; {
+		d := draft("till", fmt.Sprint(len(taken)))
+		if len(taken) >= ends {
+			d.Request.Payload = make([]byte, 30_000)
+		}
+		_, err := s.q.Accept(t.Context(), d, yes)
+		if full = err != nil; full {
+			refused(t, err, tideover.CodeStorageFull)
+		}
+		taken = append(taken, d.ID)
+	}
+	for i, id := range taken[:ends] {
+		s.end(approved(id, uint64(i+1)))
+	}
+	for range ends {
+		if s.q.Flush(t.Context()) == nil {
+			break
+		}
+	}
+	if have := s.q.HaveThrough(); have != ends {
+		t.Errorf("have through %d of %d", have, ends)
+	}
+}
