@@ -90,11 +90,9 @@ func LoadConfig(src Source) (Config, error) {
 		src.Path = ConfigPath
 	}
 	c := DefaultConfig()
-	f, err := conf.Load(conf.Source{Path: src.Path, Optional: src.Optional, Prefix: EnvPrefix, Environ: src.Environ}, &c)
+	// What cannot be read holds its default; the rest is checked all the same, so that every error is named at once.
+	f, _ := conf.Load(conf.Source{Path: src.Path, Optional: src.Optional, Prefix: EnvPrefix, Environ: src.Environ}, &c)
 	c.file = f
-	if err != nil {
-		return c, err
-	}
 	c.fill()
 	c.check(f.Reject)
 	return c, f.Err()

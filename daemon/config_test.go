@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -84,7 +85,7 @@ func TestLoadConfig_NamesFileLineAndKey(t *testing.T) {
 		"[duplicates]\naction = \"shout\"\n":                                       `:2: duplicates.action: "shout" is unknown`,
 		"[uplink]\ninterface = \"a\"\n":                                            ":1: uplink: wants an array of tables, has a table",
 		"[endpoint]\nlisten = 8400\n":                                              ":2: endpoint.listen: wants a string, has the number 8400",
-		"[endpoint]\naccess = \"open\"\nx = 1\n":                                   ":3: endpoint.x: unknown key",
+		"[endpoint]\naccess = \"paired\"\nx = 1\n":                                 ":3: endpoint.x: unknown key",
 		"[retention]\nfinal = \"a while\"\n":                                       `:2: retention.final: "a while" is not a length of time`,
 		"store = \"ok\"\n[endpoint\nlisten = 1\n":                                  ":2: ",
 	} {
@@ -97,6 +98,18 @@ func TestLoadConfig_NamesFileLineAndKey(t *testing.T) {
 		if said := strings.TrimPrefix(all[0].Error(), all[0].File); !strings.HasPrefix(said, want) {
 			t.Errorf("%q:\nhave %s\nwant %s", text, said, want)
 		}
+	}
+}
+
+func TestLoadConfig_TellsEverythingAtOnceAndNothingTwice(t *testing.T) {
+	_, err := read(t, "[endpoint]\naccess = 1\n[limits]\nsale_max = -1\noffline_age_max = \"x\"\n")
+	all, _ := errors.AsType[conf.Errors](err)
+	var have []string
+	for _, e := range all {
+		have = append(have, e.Key)
+	}
+	if want := []string{"endpoint.access", "limits.sale_max", "limits.offline_age_max"}; !slices.Equal(have, want) {
+		t.Errorf("have %v, want %v", have, want)
 	}
 }
 

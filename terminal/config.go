@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -59,8 +60,8 @@ func wrong(key, en, zh string, args ...any) error {
 
 // Validate says what is wrong with the first value that is, as a [*ConfigError].
 func (c Config) Validate() error {
-	host, _, err := net.SplitHostPort(c.Listen)
-	if err != nil {
+	host, port, err := net.SplitHostPort(c.Listen)
+	if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
 		return wrong("listen", "%q is no address; write HOST:PORT, such as 0.0.0.0:8400",
 			"%q 不是地址；请写成 主机:端口，例如 0.0.0.0:8400", c.Listen)
 	}

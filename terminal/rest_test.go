@@ -191,6 +191,7 @@ func TestConfig_Validate(t *testing.T) {
 		"open, no host":            {func(c *terminal.Config) { c.Access, c.Listen = "open", ":8400" }, "endpoint.access"},
 		"open in the shop":         {func(c *terminal.Config) { c.Access, c.Listen = "open", "192.168.1.1:8400" }, "endpoint.access"},
 		"an unknown access":        {func(c *terminal.Config) { c.Access = "public" }, "endpoint.access"},
+		"a port too high":          {func(c *terminal.Config) { c.Listen = "0.0.0.0:84000" }, "endpoint.listen"},
 		"no port":                  {func(c *terminal.Config) { c.Listen = "0.0.0.0" }, "endpoint.listen"},
 		"a wait below 0":           {func(c *terminal.Config) { c.DefaultWait = -1 }, "endpoint.default_wait"},
 		"a wait too long":          {func(c *terminal.Config) { c.DefaultWait = 2 * terminal.WaitMax }, "endpoint.default_wait"},

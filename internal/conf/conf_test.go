@@ -194,6 +194,15 @@ func TestLoad_TellsEverythingAtOnceInOrder(t *testing.T) {
 	}
 }
 
+// The fault: a length of time that could not be read became 0, and was then complained about as out of range, too.
+func TestLoad_KeepsTheDefaultOfWhatItCannotRead(t *testing.T) {
+	have, _, err := load(t, "[endpoint]\ncount = \"x\"\ndefault_wait = \"soon\"\n")
+	want, _, _ := load(t, "")
+	if err == nil || !reflect.DeepEqual(have, want) {
+		t.Errorf("have %+v, want %+v (%v)", have, want, err)
+	}
+}
+
 func TestLoad_BlamesTheVariable(t *testing.T) {
 	_, _, err := load(t, "", "TIDEOVER_ENDPOINT_COUNT=many")
 	if want := `TIDEOVER_ENDPOINT_COUNT: endpoint.count: "many" is not a whole number (write digits only)`; err == nil || err.Error() != want {
