@@ -1,0 +1,39 @@
+package hub
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"tideover"
+	"tideover/hub/platform/sandbox"
+	"tideover/wire"
+)
+
+// An edge that stops listening on one stream, because it has heard enough on another link, must lose that stream alone.
+func TestServer_StreamThatIsGivenUpEndsNoConnection(t *testing.T) {
+	h := newTestHub(t, sandbox.Behaviour{})
+	e := newEdge(t, h.add("shop-0001"))
+	l := e.connect()
+	l.replay()
+	var g sync.WaitGroup
+	for worker := range 8 {
+		g.Go(func() {
+			for i := range 1000 {
+				st, err := l.conn.OpenStreamSync(t.Context())
+				if err != nil {
+					t.Errorf("after %d streams: %v", i, err)
+					return
+				}
+				if wire.WriteFrame(st, wire.TypeAsk, wire.Ask{ID: tideover.ID{1, byte(worker), byte(i), byte(i >> 8)}}) != nil {
+					return
+				}
+				st.Close()
+				time.Sleep(time.Duration(i%64) * 4 * time.Microsecond)
+				st.CancelRead(0)
+			}
+		})
+	}
+	g.Wait()
+	mustEnd(t, l.submit(e.sale("k", 1)), tideover.StateApproved)
+}
