@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
-	"golang.org/x/sync/errgroup"
 
 	"tideover/hub/ledger"
 	"tideover/wire"
@@ -43,7 +42,7 @@ func (se *session) control(ctx context.Context, st *quic.Stream, hello wire.Hell
 	close(se.ready)
 	se.log.Info("store connected", "incarnation", fmt.Sprintf("%x", hello.Incarnation[:4]), "software", hello.Software)
 	defer se.log.Info("store disconnected")
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := se.group(ctx)
 	g.Go(func() error {
 		if err := se.say(ctx, st, hello.HaveThrough, math.MaxUint64); err != nil {
 			return err

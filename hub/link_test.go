@@ -37,3 +37,18 @@ func TestServer_StreamThatIsGivenUpEndsNoConnection(t *testing.T) {
 	g.Wait()
 	mustEnd(t, l.submit(e.sale("k", 1)), tideover.StateApproved)
 }
+
+// A connection of which one part has failed is closed at once: half a connection would answer no probe and take no stream, and be
+// chosen for pushes all the same.
+func TestServer_HalfAConnectionIsClosed(t *testing.T) {
+	h := newTestHub(t, sandbox.Behaviour{LatencyMS: 200})
+	e := newEdge(t, h.add("shop-0001"))
+	l := e.connect()
+	l.replay()
+	s := e.sale("k", 1)
+	st := l.open(wire.TypeSubmit, s)
+	eventually(t, "it is in flight", func() bool { return h.platform.Count(s.ID).Calls > 0 })
+	l.control.CancelRead(0) // the push that follows cannot be written
+	st.CancelRead(0)
+	mustClose(t, l.conn, wire.CloseInternal)
+}

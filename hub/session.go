@@ -86,7 +86,7 @@ func (se *session) welcomed() bool {
 
 // run serves the connection until it ends.
 func (se *session) run(ctx context.Context) {
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := se.group(ctx)
 	g.Go(func() error { return se.echo(ctx) })
 	g.Go(func() error { return se.accept(ctx, g) })
 	err := g.Wait()
@@ -96,7 +96,18 @@ func (se *session) run(ctx context.Context) {
 		return
 	}
 	se.log.Debug("connection lost", "err", err)
-	_ = se.conn.CloseWithError(wire.CloseInternal, "the connection could not be served")
+}
+
+// group runs parts of a connection. The first that fails ends them all and the connection with them: reads of the control stream end
+// with that alone, and half a connection would answer no probe, take no stream, and be chosen for pushes all the same.
+func (se *session) group(parent context.Context) (*errgroup.Group, context.Context) {
+	g, ctx := errgroup.WithContext(parent)
+	context.AfterFunc(ctx, func() {
+		if parent.Err() == nil { // else the parent says why
+			_ = se.conn.CloseWithError(wire.CloseInternal, "the connection could not be served")
+		}
+	})
+	return g, ctx
 }
 
 // echo returns datagrams: the edge measures its links by them.
