@@ -23,6 +23,7 @@ type house struct {
 	session *session
 	path    string
 	key     [32]byte
+	sizeMax int64 // of the journal; 0: as usual
 	stop    func()
 	closed  atomic.Bool
 }
@@ -42,7 +43,7 @@ func newHouse(t *testing.T) *house {
 func (h *house) open(t *testing.T) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	q, err := queue.Open(queue.Options{Path: h.path, Key: h.key, Store: "shop-0001", Log: log})
+	q, err := queue.Open(queue.Options{Path: h.path, Key: h.key, Store: "shop-0001", SizeMax: h.sizeMax, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

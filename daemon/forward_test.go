@@ -343,6 +343,40 @@ func TestSession_KnowsACopyOfItsOwnJournal(t *testing.T) {
 	}
 }
 
+// TestSession_AFullDiskKeepsTheLink: what is open must still reach the hub when the ends that it tells at a hello find no room at once.
+func TestSession_AFullDiskKeepsTheLink(t *testing.T) {
+	h := newHouse(t)
+	h.stop()
+	h.sizeMax = 2 << 20
+	h.open(t)
+	h.welcome(t, wire.Welcome{})
+	const ends = 700
+	var ids []tideover.ID
+	for full := false; !full; {
+		request := saleOf(1)
+		if len(ids) >= ends {
+			request.Payload = make([]byte, 30_000)
+		}
+		sold, err := h.Accept(t.Context(), till1, fmt.Sprint(len(ids)), terminal.OverrideNone, request)
+		if full = err != nil; full {
+			wantCode(t, err, tideover.CodeStorageFull)
+		}
+		ids = append(ids, sold.ID)
+	}
+	for i, id := range ids[:ends] {
+		err := h.session.Confirm(wire.Confirmation{ID: id, HubSeq: uint64(i + 1), Outcome: tideover.Outcome{Result: tideover.StateApproved}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := h.session.CaughtUp(wire.CaughtUp{Through: ends}); err != nil {
+		t.Errorf("the link is given up: %v", err)
+	}
+	if have := h.queue.HaveThrough(); have >= ends {
+		t.Fatalf("have through %d: there was room, and this test shows nothing", have)
+	}
+}
+
 func readFile(t *testing.T, path string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(path)

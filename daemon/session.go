@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -64,7 +65,11 @@ func (s *session) Confirm(c wire.Confirmation) error { return s.confirm(c) }
 func (s *session) CaughtUp(c wire.CaughtUp) error {
 	s.queue.CaughtUp(c.Through)
 	if err := s.queue.Flush(s.ctx); err != nil {
-		return err
+		if _, full := errors.AsType[*tideover.Refusal](err); !full || !s.caught.Load() {
+			return err
+		}
+		// The disk is full. A link that is given up for that could bring nothing to its end any more.
+		s.log.Error("the ends that the hub has told find no room on the disk", "err", err)
 	}
 	s.caught.Store(true)
 	s.queue.Wake()
