@@ -39,6 +39,7 @@ type Queue struct {
 	work      lineup
 	wakes     uint64 // counts calls of Wake
 	outbox    outbox
+	caughtUp  uint64 // what the newest event that tells of catching up says; it may still wait
 	counted   counts
 
 	seq      uint64 // last one drawn

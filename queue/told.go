@@ -120,9 +120,10 @@ func (q *Queue) CaughtUp(through uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	through = q.outbox.limit(through)
-	if q.stopped != nil || through <= q.outbox.have {
+	if q.stopped != nil || through <= q.outbox.have || through <= q.caughtUp {
 		return
 	}
+	q.caughtUp = through
 	q.enqueue(entry{seq: q.draw(), event: &event{Type: eventHeard, At: now(), HubSeq: through}, lazy: true}, true)
 }
 

@@ -227,3 +227,18 @@ func TestCaughtUp_StopsBeforeWhatCouldNotBeRead(t *testing.T) {
 		t.Errorf("have through %d, and end 1 is nowhere", have)
 	}
 }
+
+// TestCaughtUp_WaitsOnce: a link that flaps while nothing can be written lets nothing pile up.
+func TestCaughtUp_WaitsOnce(t *testing.T) {
+	s := newShop(t)
+	for range 10 {
+		s.q.CaughtUp(5)
+	}
+	if n := s.q.Stats().Lazy; n != 1 {
+		t.Errorf("%d events wait", n)
+	}
+	s.flush()
+	if have := s.q.HaveThrough(); have != 5 {
+		t.Errorf("have through %d", have)
+	}
+}
