@@ -91,10 +91,14 @@ func LoadConfig(src Source) (Config, error) {
 	}
 	c := DefaultConfig()
 	// What cannot be read holds its default; the rest is checked all the same, so that every error is named at once.
-	f, _ := conf.Load(conf.Source{Path: src.Path, Optional: src.Optional, Prefix: EnvPrefix, Environ: src.Environ}, &c)
+	f, err := conf.Load(conf.Source{Path: src.Path, Optional: src.Optional, Prefix: EnvPrefix, Environ: src.Environ}, &c)
 	c.file = f
 	c.fill()
-	c.check(f.Reject)
+	c.check(func(key string, what, hint tideover.Text) {
+		if err == nil || f.Given(key) { // what seems to be missing may be what is misspelled
+			f.Reject(key, what, hint)
+		}
+	})
 	return c, f.Err()
 }
 
