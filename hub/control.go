@@ -180,12 +180,6 @@ func (se *session) acknowledged(have []wire.Position) {
 	}
 }
 
-func (se *session) hasUnacknowledged() bool {
-	se.mu.Lock()
-	defer se.mu.Unlock()
-	return len(se.unack) > 0 || len(se.out) > 0
-}
-
 // listen reads the edge's frames on the control stream.
 func (se *session) listen(ctx context.Context, st *quic.Stream) error {
 	for {

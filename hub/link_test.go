@@ -52,3 +52,26 @@ func TestServer_HalfAConnectionIsClosed(t *testing.T) {
 	st.CancelRead(0)
 	mustClose(t, l.conn, wire.CloseInternal)
 }
+
+// What a connection has not said is said on another one, also where nothing tells any more that it was to be said: its queue had
+// overflowed, or the frame was being written when the connection died.
+func TestServer_EndsThatADeadLinkHasNotSaidAreSaidOnAnother(t *testing.T) {
+	const store = "shop-0001"
+	link := func() *session {
+		se := &session{store: store, ready: make(chan struct{}), out: make(chan outgoing, outgoingMax)}
+		close(se.ready)
+		return se
+	}
+	dead, alive := link(), link()
+	s := &server{sessions: map[string]map[*session]struct{}{store: {dead: {}, alive: {}}}}
+	dead.missed.Store(true)
+	s.leave(dead)
+	if len(alive.out) != 1 {
+		t.Error("the other connection does not say the outbox again")
+	}
+	stranger := &session{store: store, ready: make(chan struct{})} // has not said hello: nothing was for it
+	s.leave(stranger)
+	if len(alive.out) != 1 {
+		t.Error("a connection without a hello has the outbox said again")
+	}
+}

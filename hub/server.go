@@ -288,8 +288,9 @@ func (s *server) leave(se *session) {
 		delete(s.sessions, se.store)
 	}
 	s.mu.Unlock()
-	if se.hasUnacknowledged() {
-		// What it was told may have died with the connection: another one says it again, if there is one; else the next hello does.
+	if se.welcomed() {
+		// What it was to be told may have died with the connection, unheard or half written: another one says the outbox again, if there
+		// is one; else the next hello does.
 		if other := s.freshest(se.store); other != nil {
 			other.replay()
 		}
