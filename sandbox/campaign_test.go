@@ -233,14 +233,44 @@ func (c *campaign) harass(p *program, kills int, dice *rand.Rand) error {
 // kill kills both programs at random instants, so many times together, and waits until both serve again.
 func (c *campaign) kill(kills int) {
 	c.t.Helper()
+	stop, fair := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(fair)
+		c.weather(stop, rand.New(rand.NewPCG(c.seed, 2)))
+	}()
 	errs := make(chan error, 2)
 	for i, p := range []*program{c.shop.hub, c.shop.edge} {
 		dice := rand.New(rand.NewPCG(c.seed, uint64(i)))
 		go func() { errs <- c.harass(p, kills/2, dice) }()
 	}
-	c.must(errors.Join(<-errs, <-errs))
+	err := errors.Join(<-errs, <-errs)
+	close(stop)
+	<-fair
+	c.must(err)
 	c.must(c.shop.hub.until(c.ctx, startMax, func(ctx context.Context) error { return get(ctx, c.shop.hubReady) }))
 	c.must(c.shop.edge.until(c.ctx, startMax, func(ctx context.Context) error { return get(ctx, "http://"+c.shop.Endpoint+"/v1/health") }))
+}
+
+// weather changes the cable every now and then until stop is closed: mostly good, sometimes lossy or slow, sometimes cut.
+func (c *campaign) weather(stop <-chan struct{}, dice *rand.Rand) {
+	defer c.shop.MendCable()
+	for {
+		w := Weather{}
+		switch dice.IntN(8) {
+		case 0:
+			w.Cut = true
+		case 1:
+			w.Loss = 0.1
+		case 2:
+			w.Delay = 40 * time.Millisecond
+		}
+		c.shop.Cable.Set(w)
+		select {
+		case <-stop:
+			return
+		case <-time.After(time.Duration(dice.IntN(2000)) * time.Millisecond):
+		}
+	}
 }
 
 // trouble is a platform that declines, is slow, loses requests and answers, fails, and is late.
