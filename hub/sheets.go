@@ -82,7 +82,7 @@ func (p *program) transactionSheet(l TransactionList) {
 			{p.t("store", "门店"), t.Store},
 			{p.t("terminal", "终端"), t.Terminal},
 			{p.t("kind", "类型"), t.Kind},
-			{p.t("amount", "金额"), fmt.Sprintf("%d %s", t.Amount, t.Currency)},
+			{p.t("amount", "金额"), tideover.Money(t.Amount, t.Currency)},
 			{p.t("ledger", "账本状态"), t.State},
 		}
 		if t.CancelAsked {
@@ -116,7 +116,7 @@ func (p *program) statusSheet(s Status) {
 		{p.t("ledger", "账本"), s.Ledger},
 		{p.t("CA", "CA 指纹"), s.CA},
 		{p.t("CA until", "CA 有效至"), p.when(s.CANotAfter)},
-		{p.t("platform", "支付平台"), fmt.Sprintf("%s %s (%s)", s.Platform.Adapter, s.Platform.URL, s.Platform.Guarantee)},
+		{p.t("platform", "支付平台"), strings.TrimSpace(s.Platform.Adapter+" "+s.Platform.URL) + " (" + s.Platform.Guarantee + ")"},
 		{p.t("stores", "门店"), fmt.Sprintf(p.t("%d, %d enrolled, %d connected", "共 %d，已注册 %d，在线 %d"), s.Stores, s.Enrolled, s.Connected)},
 		{p.t("connections", "连接"), strconv.FormatInt(s.Connections, 10)},
 		{p.t("in flight", "处理中"), strconv.FormatInt(s.InFlight, 10)},

@@ -59,7 +59,7 @@ func (s *stores) Add(ctx context.Context, name string, life time.Duration) (NewT
 		err := s.state.ledger.AddStore(ctx, row)
 		if errors.Is(err, ledger.ErrStoreExists) {
 			return &Error{
-				What: text("there is a store %q already", "门店 %q 已存在", name), Exit: ExitRefused, Err: ledger.ErrStoreExists,
+				What: text("there is a store %q already", "门店 %q 已存在", name), Exit: ExitRefused,
 				Hint: text("`tideover-hub store rotate %s` prints a fresh token for it", "用 `tideover-hub store rotate %s` 为其输出新令牌", name),
 			}
 		}

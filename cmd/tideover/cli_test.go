@@ -196,17 +196,6 @@ func TestLangOf_ReadsTheEnvironment(t *testing.T) {
 	}
 }
 
-func TestMoney_ReadsAsPeopleWriteIt(t *testing.T) {
-	for want, have := range map[string]string{
-		"12.99 CNY": money(1299, "CNY"), "0.05 EUR": money(5, "EUR"), "500 JPY": money(500, "JPY"), "1.234 KWD": money(1234, "KWD"),
-		"-": money(0, ""), "0.00 CNY": money(0, "CNY"), "10.00 CNY": money(1000, "CNY"), "0.0007 CLF": money(7, "CLF"),
-	} {
-		if have != want {
-			t.Errorf("have %q, want %q", have, want)
-		}
-	}
-}
-
 func TestAgo_ReadsAsPeopleSayIt(t *testing.T) {
 	now := tideover.MillisOf(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
 	for want, d := range map[string]time.Duration{

@@ -61,7 +61,7 @@ func (p *program) transactionTable(page control.Page) {
 	}}
 	for _, t := range page.Transactions {
 		rows = append(rows, []string{
-			t.ID.String(), p.state(t.State), p.kind(t.Kind), money(t.Amount, t.Currency), t.Terminal, orDash(t.Order), when(t.CreatedAt),
+			t.ID.String(), p.state(t.State), p.kind(t.Kind), tideover.Money(t.Amount, t.Currency), t.Terminal, orDash(t.Order), when(t.CreatedAt),
 		})
 	}
 	p.sheet(rows)
@@ -103,7 +103,7 @@ func (p *program) transactionSheet(d control.Detail) {
 		{p.t("transaction", "交易"), t.ID.String()},
 		{p.t("state", "状态"), p.state(t.State)},
 		{p.t("kind", "类型"), p.kind(t.Kind)},
-		{p.t("amount", "金额"), money(t.Amount, t.Currency)},
+		{p.t("amount", "金额"), tideover.Money(t.Amount, t.Currency)},
 		{p.t("terminal", "终端"), t.Terminal},
 		{p.t("key", "幂等键"), t.Key},
 	}

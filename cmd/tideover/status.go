@@ -102,7 +102,7 @@ func (p *program) queueLine(s control.Status) string {
 		}
 		var amounts []string
 		for _, currency := range sortedKeys(q.OpenAmounts) {
-			amounts = append(amounts, money(q.OpenAmounts[currency], currency))
+			amounts = append(amounts, tideover.Money(q.OpenAmounts[currency], currency))
 		}
 		line = fmt.Sprintf(p.t("%d wait (%s), %s, the oldest for %s", "%d 笔未决（%s），%s，最早 %s 前"), q.Pending,
 			strings.Join(states, p.t(", ", "，")), orDash(strings.Join(amounts, " + ")), ago(q.OldestAt, s.Now))
