@@ -377,6 +377,28 @@ func TestSession_AFullDiskKeepsTheLink(t *testing.T) {
 	}
 }
 
+// TestSession_ARestoredJournalIsNotAnchored until nothing is open any more that it was restored with: a later process must know of it.
+func TestSession_ARestoredJournalIsNotAnchored(t *testing.T) {
+	h := newHouse(t)
+	sold := h.sell(t, till1, "A-1", 1299)
+	h.stop()
+	h.open(t)
+	if h.session.Hello().Seq == 0 {
+		t.Error("a plain restart says no head")
+	}
+	h.welcome(t, wire.Welcome{AnchorSeq: 5, AnchorHead: [32]byte{5}})
+	if hello := h.session.Hello(); hello.Seq != 0 || hello.Head != [32]byte{} {
+		t.Errorf("says the head %d", hello.Seq)
+	}
+	err := h.session.Confirm(wire.Confirmation{ID: sold.ID, HubSeq: 1, Outcome: tideover.Outcome{Result: tideover.StateDeclined}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.session.Hello().Seq == 0 {
+		t.Error("says no head, and nothing is open")
+	}
+}
+
 func readFile(t *testing.T, path string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(path)

@@ -25,6 +25,9 @@ type session struct {
 // Hello implements uplink.Peer.
 func (s *session) Hello() wire.Hello {
 	seq, head := s.queue.Head()
+	if s.restored.Load() && s.queue.Reopened() > 0 {
+		seq, head = 0, [32]byte{} // not to be anchored: a later process must see that this journal was restored
+	}
 	return wire.Hello{
 		Incarnation: s.incarnation, Seq: seq, Head: head, HaveThrough: s.queue.HaveThrough(),
 		Software: "tideover " + tideover.Version, Terminals: wire.TerminalsDigest(s.queue.Terminals()),

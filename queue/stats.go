@@ -71,3 +71,15 @@ func (q *Queue) PendingByTerminal() map[string]int {
 	}
 	return pending
 }
+
+// Reopened returns how many of the transactions that this process found without an end have none yet.
+func (q *Queue) Reopened() (n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, r := range q.live {
+		if r.reopened && !r.Final() {
+			n++
+		}
+	}
+	return n
+}

@@ -227,7 +227,7 @@ func (s *session) hear() error {
 func (s *session) speak(ctx context.Context) error {
 	anchor := time.NewTicker(anchorEvery)
 	defer anchor.Stop()
-	anchored := s.hello.Seq
+	anchored := s.welcome.AnchorSeq
 	for {
 		var err error
 		select {

@@ -19,7 +19,7 @@ import (
 // Peer is the store's side of the conversation: the daemon. Its methods are called from the uplink's goroutines and may block
 // for a commit.
 type Peer interface {
-	// Hello returns the hello of now.
+	// Hello returns the hello of now. Its head is anchored at the hub now and then, if it is beyond the anchor that a welcome told.
 	Hello() wire.Hello
 	// Welcome judges the answer to that hello; an error refuses this hub, and its connection is closed.
 	Welcome(addr string, hello wire.Hello, w wire.Welcome) error

@@ -95,8 +95,8 @@ func (s *Store) Admits(fingerprint [32]byte) error {
 }
 
 // Hello takes the greeting of an edge's process. From then on claims by earlier incarnations are refused. The welcome tells the anchor
-// as it was before: an edge that is behind it was restored. Errors: [ErrSuperseded], for
-// a process that was replaced already.
+// by which an edge knows that it was restored; the hello's own head does not replace it, since the welcome may be lost: the edge anchors
+// when it has judged the welcome. Errors: [ErrSuperseded], for a process that was replaced already.
 func (v *View) Hello(h wire.Hello) (wire.Welcome, error) {
 	s := &v.Store
 	if s.Incarnation != h.Incarnation {
@@ -114,7 +114,6 @@ func (v *View) Hello(h wire.Hello) (wire.Welcome, error) {
 		LedgerTime: v.Now, AnchorSeq: s.AnchorSeq, AnchorHead: s.AnchorHead, PrunedBefore: s.PrunedBefore, GivenOut: s.HubSeq,
 		Terminals: s.Terminals,
 	}
-	v.Anchor(h.Incarnation, wire.Anchor{Seq: h.Seq, Head: h.Head})
 	return w, nil
 }
 

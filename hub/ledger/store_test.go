@@ -73,3 +73,20 @@ func TestView_HelloSupersedes(t *testing.T) {
 		t.Error("an earlier incarnation anchored")
 	}
 }
+
+// TestView_AHelloAnchorsNothing: the answer to a hello may be lost, and the next hello must still show that a restored journal is not
+// the one that was anchored.
+func TestView_AHelloAnchorsNothing(t *testing.T) {
+	v := newView()
+	first := wire.Hello{Incarnation: [16]byte{1}, Seq: 20, Head: [32]byte{20}}
+	if _, err := v.Hello(first); err != nil {
+		t.Fatal(err)
+	}
+	v.Anchor(first.Incarnation, wire.Anchor{Seq: first.Seq, Head: first.Head})
+	for range 2 {
+		w, err := v.Hello(wire.Hello{Incarnation: [16]byte{2}, Seq: 1 << 20, Head: [32]byte{30}})
+		if err != nil || w.AnchorSeq != first.Seq || w.AnchorHead != first.Head {
+			t.Fatalf("got %+v, %v", w, err)
+		}
+	}
+}
