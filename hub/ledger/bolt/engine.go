@@ -159,13 +159,12 @@ func (l *Ledger) commit(batch []*op) error {
 		for _, m := range marks {
 			die.At(m + ".before")
 		}
-		if err := tx.Commit(); err != nil {
+		if err := l.durable.commit(tx, func() { l.counts.commits.Add(1) }); err != nil {
 			return err
 		}
 		for _, m := range marks {
 			die.At(m + ".after")
 		}
-		l.counts.commits.Add(1)
 	}
 	for _, o := range batch {
 		close(o.done)

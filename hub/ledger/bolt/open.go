@@ -155,6 +155,8 @@ type Ledger struct {
 	ended  chan struct{} // closed when Run has ended, or when the ledger is closed without
 	ran    atomic.Bool
 	counts counts
+
+	durable durable
 }
 
 // Open opens a ledger that [Create] made. Errors are [Error]; the file is not written to unless it is whole.
@@ -278,6 +280,7 @@ func (l *Ledger) identify(tx *bbolt.Tx, key [32]byte) error {
 		return ErrWrongKey
 	}
 	copy(l.id[:], id)
+	l.durable.through.Store(uint64(tx.ID())) // both meta pages were synced before the file was opened
 	for _, name := range buckets {
 		if tx.Bucket(name) == nil {
 			return fmt.Errorf("%w: no bucket %s", ErrDamaged, name)

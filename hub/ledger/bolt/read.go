@@ -38,7 +38,7 @@ type Stats struct {
 
 // Stats reads them.
 func (l *Ledger) Stats() (s Stats, err error) {
-	err = l.db.View(func(tx *bbolt.Tx) error {
+	err = l.view(func(tx *bbolt.Tx) error {
 		s = Stats{
 			Rows: int64(tx.Bucket(bucketRows).Sequence()), Open: l.counts.open.Load(), Manual: l.counts.manual.Load(),
 			Outbox: l.counts.outbox.Load(), Commits: l.counts.commits.Load(), Bytes: tx.Size(),
@@ -172,12 +172,12 @@ func (l *Ledger) lapse() error {
 	if !changed {
 		return nil
 	}
-	return tx.Commit()
+	return l.durable.commit(tx, func() {})
 }
 
 // OpenRows returns the keys of every row that has no end yet.
 func (l *Ledger) OpenRows() (open []ledger.Key, err error) {
-	err = l.db.View(func(tx *bbolt.Tx) error {
+	err = l.view(func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketOpen).ForEach(func(k, _ []byte) error {
 			store, id, ok := splitKey(k)
 			if !ok {
@@ -193,7 +193,7 @@ func (l *Ledger) OpenRows() (open []ledger.Key, err error) {
 // Row reads a row; one that the ledger does not have has the state none.
 func (l *Ledger) Row(store string, id tideover.ID) (r ledger.Row, err error) {
 	r.ID = id
-	err = l.db.View(func(tx *bbolt.Tx) error {
+	err = l.view(func(tx *bbolt.Tx) error {
 		k := rowKey(store, id)
 		if raw := tx.Bucket(bucketRows).Get(k); raw != nil {
 			return decode(k, raw, &r)
@@ -205,7 +205,7 @@ func (l *Ledger) Row(store string, id tideover.ID) (r ledger.Row, err error) {
 
 // Find reads the rows of an id in every store; there is one at most, unless somebody forged an id.
 func (l *Ledger) Find(id tideover.ID) (found []ledger.Row, err error) {
-	err = l.db.View(func(tx *bbolt.Tx) error {
+	err = l.view(func(tx *bbolt.Tx) error {
 		rows := tx.Bucket(bucketRows)
 		return tx.Bucket(bucketStores).ForEach(func(k, _ []byte) error {
 			k = append(bytes.Clone(k), id[:]...)
@@ -223,7 +223,7 @@ func (l *Ledger) Find(id tideover.ID) (found []ledger.Row, err error) {
 
 // Request reads a row's request with payload and instrument, as far as they are kept.
 func (l *Ledger) Request(store string, id tideover.ID) (s wire.Submit, err error) {
-	err = l.db.View(func(tx *bbolt.Tx) error {
+	err = l.view(func(tx *bbolt.Tx) error {
 		k := rowKey(store, id)
 		var r ledger.Row
 		if raw := tx.Bucket(bucketRows).Get(k); raw == nil {
@@ -258,7 +258,7 @@ func (l *Ledger) show(tx *bbolt.Tx, key []byte, s *wire.Submit) error {
 // Outbox reads at most limit of the ends that a store's edge does not have yet, from the position after the given one on, in order.
 // Adopt is set where the request is known; it lacks the payload, which nobody needs any more.
 func (l *Ledger) Outbox(store string, after uint64, limit int) (page []wire.Confirmation, err error) {
-	err = l.db.View(func(tx *bbolt.Tx) error {
+	err = l.view(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketOutbox).Cursor()
 		prefix := storeKey(store)
 		for k, id := c.Seek(outboxKey(store, after+1)); bytes.HasPrefix(k, prefix) && len(page) < limit; k, id = c.Next() {
@@ -291,7 +291,7 @@ func (l *Ledger) Outbox(store string, after uint64, limit int) (page []wire.Conf
 
 // OutboxLen counts what a store's edge does not have yet.
 func (l *Ledger) OutboxLen(store string) (n int, err error) {
-	err = l.db.View(func(tx *bbolt.Tx) error {
+	err = l.view(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketOutbox).Cursor()
 		prefix := storeKey(store)
 		for k, _ := c.Seek(outboxKey(store, 0)); bytes.HasPrefix(k, prefix); k, _ = c.Next() {

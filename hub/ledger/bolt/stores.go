@@ -80,7 +80,7 @@ func putStore(tx *bbolt.Tx, key []byte, was, is ledger.Store) error {
 
 // Store reads a store, with its secret. Errors: [ledger.ErrStoreUnknown].
 func (l *Ledger) Store(name string) (s ledger.Store, err error) {
-	err = l.db.View(func(tx *bbolt.Tx) error {
+	err = l.view(func(tx *bbolt.Tx) error {
 		key := storeKey(name)
 		raw := tx.Bucket(bucketStores).Get(key)
 		if name == "" || raw == nil {
@@ -101,7 +101,7 @@ func (l *Ledger) Store(name string) (s ledger.Store, err error) {
 
 // Stores reads every store, ordered by name, without secrets.
 func (l *Ledger) Stores() (all []ledger.Store, err error) {
-	err = l.db.View(func(tx *bbolt.Tx) error {
+	err = l.view(func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketStores).ForEach(func(k, raw []byte) error {
 			var s ledger.Store
 			all = append(all, s)
@@ -114,7 +114,7 @@ func (l *Ledger) Stores() (all []ledger.Store, err error) {
 
 // StoreOfToken returns the name of the store that a token is for. Errors: [ledger.ErrTokenUnknown].
 func (l *Ledger) StoreOfToken(hash [32]byte) (name string, err error) {
-	err = l.db.View(func(tx *bbolt.Tx) error {
+	err = l.view(func(tx *bbolt.Tx) error {
 		raw := tx.Bucket(bucketTokens).Get(hash[:])
 		if raw == nil {
 			return ledger.ErrTokenUnknown
@@ -127,7 +127,7 @@ func (l *Ledger) StoreOfToken(hash [32]byte) (name string, err error) {
 
 // Terminals reads the list of a store's terminals as its edge sent it last.
 func (l *Ledger) Terminals(store string) (list []tideover.Terminal, err error) {
-	err = l.db.View(func(tx *bbolt.Tx) error {
+	err = l.view(func(tx *bbolt.Tx) error {
 		key := storeKey(store)
 		if raw := tx.Bucket(bucketTerminals).Get(key); raw != nil {
 			return decode(key, raw, &list)
