@@ -87,12 +87,19 @@ func (v *View) Expire(e wire.Expire) Decision {
 	if d, reused := r.reused(e.Submit); reused {
 		return d
 	}
+	if r.State == tideover.RowDone && r.Account.Refunding > 0 {
+		return Decision{Verdict: Wait, Why: "a refund of it has no end yet"}
+	}
 	r.heard(e.Submit)
 	known := r.Tombstone && r.EndAs == e.Outcome
 	r.Tombstone, r.EndAs = true, e.Outcome
 	switch {
 	case known:
 		v.speak(r)
+	case r.State == tideover.RowDone && r.Account.Refunded > 0:
+		// To undo all of it would give back more than was taken, and the till has heard that nothing was.
+		v.undo(r, e.Outcome, "the edge has told another end")
+		r.move(tideover.RowManual, "the edge has told another end, but parts of it are refunded already")
 	case r.State == tideover.RowInDoubt, r.State == tideover.RowDone:
 		v.undo(r, e.Outcome, "the edge has told another end")
 	case r.State == tideover.RowRefused && r.Outcome.Result != e.Outcome:
