@@ -45,11 +45,13 @@ func (r Result) String() string {
 
 // Answer is what the platform says.
 type Answer struct {
-	Result     Result
-	Code       string
-	Message    string
-	Reference  string // the platform's own number
-	Amount     int64  // minor units; what it was approved over
+	Result    Result
+	Code      string
+	Message   string
+	Reference string // the platform's own number
+	// Amount, in minor units, and Currency are what it was approved over. An approval that does not name them is one over another
+	// amount: it is not believed, and reversed. A platform that leaves them out has every sale undone, which shows at the first one.
+	Amount     int64
 	Currency   string
 	WaitingFor string // pending: "customer" while a PIN is being entered
 }
