@@ -413,6 +413,9 @@ func TestJudge_FindsWhatIsWrong(t *testing.T) {
 		"hub_unreachable": func(s *control.Status) {
 			s.Hub.Connected, s.Hub.Since, s.Hub.Error = false, now.Add(-time.Hour), "timeout"
 		},
+		"hub_refused": func(s *control.Status) {
+			s.Hub.Connected, s.Hub.Refused, s.Hub.Error = false, true, "the store was revoked"
+		},
 		"offline_age": func(s *control.Status) { s.Queue.OldestAt = now.Add(-73 * time.Hour) },
 		"clock_off":   func(s *control.Status) { s.Hub.LedgerTime = now.Add(time.Hour) },
 		"certificate": func(s *control.Status) { s.Certificate.NotAfter = now.Add(24 * time.Hour) },

@@ -44,9 +44,10 @@ type Status struct {
 type Hub struct {
 	Connected bool            `json:"connected"` // heard just now
 	Address   string          `json:"address"`
-	Uplink    string          `json:"uplink"` // the link in use; "" while there is none
-	Since     tideover.Millis `json:"since"`  // of the present condition
-	Error     string          `json:"error"`  // the last failure, "" where there is none; English
+	Uplink    string          `json:"uplink"`  // the link in use; "" while there is none
+	Since     tideover.Millis `json:"since"`   // of the present condition
+	Error     string          `json:"error"`   // the last failure, "" where there is none; English
+	Refused   bool            `json:"refused"` // a hub answers, and this edge may not or must not use it
 	CaughtUp  bool            `json:"caught_up"`
 	// LedgerTime is the hub's time as the edge carries it on; 0 until a hub was heard since the start.
 	LedgerTime tideover.Millis `json:"ledger_time"`

@@ -26,7 +26,10 @@ func Judge(s Status, offlineAgeMax time.Duration) Verdict {
 	find(manual > 0, "manual",
 		tideover.Textf("%d transaction(s) could not be resolved by machine", "有 %d 笔交易无法由机器确定结果", manual),
 		tideover.Textf("look at them: tideover queue list --state manual", "请查看：tideover queue list --state manual"))
-	find(!s.Hub.Connected, "hub_unreachable", unreachableText(s),
+	find(s.Hub.Refused, "hub_refused", refusedText(s),
+		tideover.Textf("check hub.addresses; if they are right, enroll with a fresh token (tideover-hub store rotate %s); sales are stored meanwhile",
+			"请检查 hub.addresses；如果无误，请用新的令牌重新注册（tideover-hub store rotate %s）；期间的交易会先存下来", s.Store))
+	find(!s.Hub.Connected && !s.Hub.Refused, "hub_unreachable", unreachableText(s),
 		tideover.Textf("check the shop's line and hub.addresses; sales are stored meanwhile", "请检查店内网络和 hub.addresses；期间的交易会先存下来"))
 	age := time.Duration(s.Now-s.Queue.OldestAt) * time.Millisecond
 	find(offlineAgeMax > 0 && s.Queue.OldestAt != 0 && age > offlineAgeMax, "offline_age",
@@ -57,6 +60,11 @@ func certificateLeft(s Status) time.Duration {
 		now = s.Now
 	}
 	return time.Duration(s.Certificate.NotAfter-now) * time.Millisecond
+}
+
+// refusedText says which hub answers that is of no use, and why.
+func refusedText(s Status) tideover.Text {
+	return tideover.Textf("the hub at %s answers, and this router cannot use it: %s", "位于 %s 的 hub 有应答，但本机无法使用：%s", s.Hub.Address, s.Hub.Error)
 }
 
 // unreachableText says for how long no hub was heard, and why.

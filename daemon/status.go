@@ -66,7 +66,7 @@ func (r *Router) Status() control.Status {
 		s.Hub.Uplink = up.Name
 	}
 	if up.Err != nil {
-		link.Error, s.Hub.Error = up.Err.Error(), up.Err.Error()
+		link.Error, s.Hub.Error, s.Hub.Refused = up.Err.Error(), up.Err.Error(), up.Refused()
 	}
 	s.Uplinks = []control.Uplink{link}
 	s.Hub.LedgerTime, _ = r.forward.clock.Now()

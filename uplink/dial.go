@@ -222,7 +222,7 @@ func (d *dialer) attempt(ctx context.Context, addr string, round int, limit time
 			err = cause
 		}
 		s.close(wire.CloseDone, "given up")
-		return nil, err
+		return nil, plain(err)
 	}
 	return s, nil
 }

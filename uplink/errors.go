@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 
@@ -39,6 +40,17 @@ type rejectedError struct{ err error }
 
 func (e *rejectedError) Error() string { return e.err.Error() }
 func (e *rejectedError) Unwrap() error { return e.err }
+
+// plain puts a failed check of the hub's certificate into words; every other error stays as it is.
+func plain(err error) error {
+	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return &rejectedError{fmt.Errorf("the hub shows a certificate that this edge cannot trust: %w", e.Err)}
+	}
+	return err
+}
+
+// Refused says whether a hub answers that this edge does not or may not use. Waiting does not mend it; a person does.
+func (s State) Refused() bool { return isFinal(s.Err) }
 
 // isFinal says whether an attempt failed for a reason that a person must mend: another ledger, a wrong certificate, a revoked store.
 func isFinal(err error) bool {
