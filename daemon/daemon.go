@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -22,11 +23,9 @@ import (
 	"tideover/uplink"
 )
 
-// How long the rooms have to end, in the order in which they do; together less than the 10 s that a service manager is told.
-const (
-	drainTills = 3 * time.Second // answers that are being waited for are given as they stand
-	drainHub   = 2 * time.Second // what is on its way comes home, acknowledgements leave
-)
+// drainHub is how long an end that the hub has told may take to reach the disk when the edge stops; what does not stays in the hub's
+// outbox. With the endpoint's five seconds and the control socket's two it stays below the ten that a service manager waits.
+const drainHub = 2 * time.Second
 
 // QueuePath is where the journal lies in a state directory.
 func QueuePath(stateDir string) string { return filepath.Join(stateDir, "queue.db") }
@@ -150,6 +149,16 @@ func (r *Router) listen() error {
 	return nil
 }
 
+// putAway waits for its turn to end, between the forwarder and the uplink: what the hub has told is put on disk while its
+// acknowledgement can still leave.
+func (r *Router) putAway(ctx context.Context) error {
+	<-ctx.Done()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainHub)
+	defer cancel()
+	_ = r.queue.Flush(ctx) // what is not on disk by then stays in the hub's outbox
+	return nil
+}
+
 // rememberTills takes the terminals over that the hub remembers of this store, on a router whose journal knows none: before any till
 // is served.
 func (r *Router) rememberTills(ctx context.Context) error {
@@ -166,59 +175,35 @@ func (r *Router) rememberTills(ctx context.Context) error {
 // run runs the rooms in one group, and ends them in the order of a transaction's way: tills first, the journal last.
 func (r *Router) run(ctx context.Context) error {
 	group, failed := errgroup.WithContext(context.WithoutCancel(ctx))
-	stage := func(run func(context.Context) error) (stop context.CancelFunc, ended <-chan struct{}) {
-		staged, stop := context.WithCancel(failed)
-		done := make(chan struct{})
-		group.Go(func() error {
-			defer close(done)
-			return run(staged)
-		})
-		return stop, done
-	}
 	r.session.ctx = failed
-	stopQueue, queueEnded := stage(r.queue.Run)
-	stopNet, netEnded := stage(r.netmon.Run)
-	if err := r.rememberTills(failed); err != nil {
-		stopQueue()
-		<-queueEnded
-		return err
+	var ends []func() // the room that was started first ends last
+	start := func(rooms ...func(context.Context) error) {
+		for _, run := range rooms {
+			inside, stop := context.WithCancel(failed)
+			ended := make(chan struct{})
+			group.Go(func() error {
+				defer close(ended)
+				return run(inside)
+			})
+			ends = append(ends, func() { stop(); <-ended })
+		}
 	}
-	stopUplink, uplinkEnded := stage(r.uplink.Run)
-	stopForward, forwardEnded := stage(r.forward.Run)
-	stopBury, buryEnded := stage(r.session.bury)
-	stopControl, controlEnded := stage(r.control.Run)
-	stopTills, tillsEnded := stage(r.endpoint.Run)
-	r.log.Info("running", "version", tideover.Version, "store", r.id.Store, "listen", r.endpoint.Addr().String(),
-		"pending", r.queue.Pending())
-
+	start(r.queue.Run)
+	if err := r.rememberTills(failed); err != nil {
+		group.Go(func() error { return err })
+	} else {
+		start(r.netmon.Run, r.uplink.Run, r.putAway, r.forward.Run, r.session.bury, r.control.Run, r.endpoint.Run)
+		r.log.Info("running", "version", tideover.Version, "store", r.id.Store, "listen", r.endpoint.Addr().String(),
+			"pending", r.queue.Pending())
+	}
 	select {
 	case <-ctx.Done():
 	case <-failed.Done():
 	}
 	r.closing.Store(true)
-	end := func(stop context.CancelFunc, ended <-chan struct{}, patience time.Duration) {
-		if patience > 0 && failed.Err() == nil {
-			select {
-			case <-ended:
-			case <-failed.Done():
-			case <-time.After(patience):
-			}
-		}
-		stop()
-		<-ended
+	for _, end := range slices.Backward(ends) {
+		end()
 	}
-	end(stopTills, tillsEnded, 0)
-	end(stopControl, controlEnded, 0)
-	end(stopBury, buryEnded, 0)
-	end(stopForward, forwardEnded, 0)
-	if failed.Err() == nil {
-		flush, cancel := context.WithTimeout(failed, drainHub)
-		_ = r.queue.Flush(flush) // what is not on disk yet stays in the hub's outbox
-		cancel()
-	}
-	end(stopUplink, uplinkEnded, 0)
-	end(stopNet, netEnded, 0)
-	end(stopQueue, queueEnded, 0)
 	err := group.Wait()
 	if closed := r.queue.Close(); err == nil {
 		err = closed
