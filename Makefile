@@ -1,5 +1,5 @@
 # What a developer and CI run. Every target works on a bare machine with Go, git and make.
-#   make test     everything that CI runs, tier by tier, with each tier's time
+#   make test     everything that CI runs, tier by tier, with each tier's time; as root it installs the Debian packages that tests need
 #   make check    formatting and static checks alone
 #   make unit     go test alone
 #   make nightly  the same for longer: more kills, more random cases, the race detector, fuzzing
@@ -8,12 +8,15 @@
 
 GO     ?= go
 GOTEST ?= $(GO) test
-TIERS  ?= check cross unit
+TIERS  ?= packages check cross unit
 
-.PHONY: test check cross unit nightly nightly-unit race fuzz bench build
+.PHONY: test packages check cross unit nightly nightly-unit race fuzz bench build
 
 test:
 	@$(GO) run -C tools ./tiers $(TIERS)
+
+packages:
+	@.ci/packages
 
 check:
 	@.ci/check
@@ -25,7 +28,7 @@ unit:
 	$(GOTEST) -timeout 15m ./...
 
 nightly:
-	@TIDEOVER_NIGHTLY=1 $(GO) run -C tools ./tiers check cross nightly-unit race fuzz
+	@TIDEOVER_NIGHTLY=1 $(GO) run -C tools ./tiers packages check cross nightly-unit race fuzz
 
 nightly-unit:
 	RAPID_CHECKS=5000 $(GOTEST) -count=1 -timeout 5h ./...
