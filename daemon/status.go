@@ -115,7 +115,7 @@ func (r *Router) List(_ context.Context, f control.Filter) (control.Page, error)
 	if f.Terminal != "" {
 		t, ok := r.tills.byName(f.Terminal)
 		if !ok && r.config.Endpoint.Access != terminal.AccessOpen {
-			return control.Page{}, unknownTerminal(f.Terminal)
+			return control.Page{}, r.unknownTerminal(f.Terminal)
 		}
 		if uid = t.UID; !ok {
 			uid = f.Terminal // with open access the name is the uid
@@ -165,7 +165,7 @@ func (r *Router) Pair(_ context.Context, q control.PairRequest, by control.Peer)
 			tideover.Textf("the name %q belongs to a till", "名称 %q 已被一台终端使用", q.Name),
 			tideover.Textf("choose another, or hand it over: tideover terminal pair --replace %s", "请换一个，或移交：tideover terminal pair --replace %s", q.Name))
 	} else if q.Replace && !inUse {
-		return control.Pairing{}, unknownTerminal(q.Name)
+		return control.Pairing{}, r.unknownTerminal(q.Name)
 	}
 	code, expires, err := r.tills.book.Open(terminal.Grant{Name: q.Name, Replace: q.Replace})
 	if err != nil {
@@ -181,13 +181,19 @@ func (r *Router) Pair(_ context.Context, q control.PairRequest, by control.Peer)
 // Revoke implements control.Backend.
 func (r *Router) Revoke(ctx context.Context, name string, by control.Peer) error {
 	if _, ok := r.tills.named(name); !ok {
-		return unknownTerminal(name)
+		return r.unknownTerminal(name)
 	}
 	r.log.Info("revoking", "terminal", name, "by", by.String())
 	return r.tills.revoke(ctx, name)
 }
 
-func unknownTerminal(name string) error {
+// unknownTerminal refuses a name that no till bears now. One that was revoked is still in the list, and is told apart.
+func (r *Router) unknownTerminal(name string) error {
+	if _, revoked := r.tills.byName(name); revoked {
+		return control.Refused("terminal_revoked",
+			tideover.Textf("the terminal %q is revoked already", "终端 %q 已作废", name),
+			tideover.Textf("to let a box in under this name again: tideover terminal pair --name %s", "如需以此名称重新接入：tideover terminal pair --name %s", name))
+	}
 	return control.NotFound("unknown_terminal",
 		tideover.Textf("no terminal is called %q", "没有名为 %q 的终端", name),
 		tideover.Textf("see: tideover terminal list", "请查看：tideover terminal list"))

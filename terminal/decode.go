@@ -133,7 +133,7 @@ func decodeTransaction(body []byte) (tideover.Request, error) {
 	}
 	if original := o.text("original"); original != "" {
 		if r.Original, err = tideover.ParseID(original); err != nil {
-			o.fault("original", "%q is no transaction id; it has 26 characters", "%q 不是交易号；交易号为 26 个字符", clip(original))
+			o.fault("original", "%q is no transaction id; take the id of the answer to the original", "%q 不是交易号；请使用原交易应答中的 id", clip(original))
 		}
 	}
 	// Far out of range stays far out of range, and does not wrap around to a good value.

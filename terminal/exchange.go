@@ -161,9 +161,13 @@ func (x *exchange) selfNamed() error {
 			"开放模式仅限本机；请用 127.0.0.1 代替 %q", clip(host))
 	}
 	names := x.r.Header.Values("Tideover-Terminal")
-	if len(names) != 1 || !ValidName(names[0]) || !visible(names[0]) {
-		return tideover.Refuse(tideover.CodeUnauthorized, "the till has no name: send one, of at most %d characters, as `Tideover-Terminal: till-1`",
-			"终端未报名：请发送 `Tideover-Terminal: till-1`，名称最多 %d 个字符", NameMax)
+	if len(names) != 1 {
+		return tideover.Refuse(tideover.CodeUnauthorized, "the till has no name: send one, as `Tideover-Terminal: till-1`",
+			"终端未报名：请发送一个 `Tideover-Terminal: till-1`")
+	}
+	if !ValidName(names[0]) || !visible(names[0]) {
+		return tideover.Refuse(tideover.CodeUnauthorized, "%q is no name for a till here: send 1 to %d visible ASCII characters without a space, as `Tideover-Terminal: till-1`",
+			"%q 不能用作终端名称：请发送 1 到 %d 个可见 ASCII 字符（不含空格），例如 `Tideover-Terminal: till-1`", clip(names[0]), NameMax)
 	}
 	x.by = Caller{UID: names[0], Name: names[0]}
 	return nil

@@ -161,6 +161,9 @@ func TestServer_OpenAccessTakesTheTillsWord(t *testing.T) {
 	} {
 		c.must(401, sell("k", header...))
 	}
+	if a := c.must(401, sell("k", "Tideover-Terminal: a b")); !strings.Contains(string(a.body), `\"a b\" is no name for a till here`) {
+		t.Errorf("a name that cannot be taken: %s", a.body)
+	}
 	// A web page whose name resolves to this machine is no till of it.
 	req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+c.addr+"/v1/transactions", nil)
 	if err != nil {
