@@ -66,6 +66,9 @@ func run(ctx context.Context, args []string, streams Streams, o Options) int {
 		return exitNotSo
 	}
 	fmt.Fprintf(streams.Err, "tideover-sandbox: %v\n", err)
+	if p.words != nil {
+		return exitFailed // the story has begun: the command line was well
+	}
 	fmt.Fprintln(streams.Err, p.t("  hint: see tideover-sandbox --help", "  提示：请参阅 tideover-sandbox --help"))
 	return exitFailed
 }
@@ -131,10 +134,12 @@ func (p *teller) command(o Options) *cobra.Command {
 	f := cmd.Flags()
 	f.BoolVar(&stay, "stay", false, p.t("leave the shop running after the story, until Ctrl-C", "故事结束后保持门店运行，直到按 Ctrl-C"))
 	f.BoolVar(&asJSON, "json", false, p.t("print the verdict as JSON; the story goes to stderr", "以 JSON 输出结论；故事输出到 stderr"))
-	f.StringVar(&lang, "lang", lang, p.t("`LANGUAGE`: en or zh", "`语言`：en 或 zh"))
+	f.StringVar(&lang, "lang", lang, p.t("`LANGUAGE`: en or zh", "`LANGUAGE`：en 或 zh"))
 	f.Uint64Var(&o.Seed, "seed", 1, p.t("of the platform's dice", "模拟平台的随机种子"))
 	f.BoolP("help", "h", false, p.t("this help", "显示本帮助"))
 	cmd.CompletionOptions.DisableDefaultCmd = true
+	heading := strings.NewReplacer("Usage:", p.t("Usage:", "用法："), "Examples:", p.t("Examples:", "示例："), "Flags:", p.t("Flags:", "选项："))
+	cmd.SetUsageTemplate(heading.Replace(cmd.UsageTemplate()))
 	return cmd
 }
 

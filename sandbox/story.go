@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os/exec"
 	"sync"
 	"time"
 
@@ -256,10 +257,18 @@ func (p *teller) stay(ctx context.Context) {
 	p.say("%s", "%s", p.curl())
 	p.say("", "")
 	p.say("Its configuration, for the commands tideover and tideover-hub:", "其配置文件，可供 tideover 和 tideover-hub 命令使用：")
-	p.say("  tideover status --config %s", "  tideover status --config %s", p.shop.EdgeConfig())
-	p.say("  tideover-hub status --config %s", "  tideover-hub status --config %s", p.shop.HubConfig())
+	p.say("  %s status --config %s", "  %s status --config %s", asTyped("tideover"), p.shop.EdgeConfig())
+	p.say("  %s status --config %s", "  %s status --config %s", asTyped("tideover-hub"), p.shop.HubConfig())
 	p.say("Ctrl-C closes it.", "按 Ctrl-C 关闭。")
 	<-ctx.Done()
+}
+
+// asTyped is how a person in this repository runs a program of the house that may not be installed.
+func asTyped(program string) string {
+	if _, err := exec.LookPath(program); err != nil {
+		return "go run ./cmd/" + program
+	}
+	return program
 }
 
 // curl is one line that sells.

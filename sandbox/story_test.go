@@ -167,7 +167,7 @@ func TestStory_Stay(t *testing.T) {
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		last := lines.Text()
 		counted = counted || lastLine.MatchString(last)
-		if config, ok := strings.CutPrefix(strings.TrimSpace(last), "tideover status --config "); ok {
+		if _, config, ok := strings.Cut(last, "tideover status --config "); ok { // after "go run ./cmd/" where it is not installed
 			edge = config
 		}
 		if strings.HasPrefix(last, "curl ") {
@@ -193,5 +193,30 @@ func TestStory_Stay(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(temp, "tideover-*")); len(left) > 0 {
 		t.Errorf("it left %v behind", left)
+	}
+}
+
+// TestStory_Hints sends to --help whoever called it wrongly, and nobody else: the fault was a hint at --help after Ctrl-C.
+func TestStory_Hints(t *testing.T) {
+	for _, tc := range []struct {
+		args  []string
+		begun bool
+		hint  bool
+	}{
+		{[]string{"--bogus"}, false, true},
+		{[]string{"extra"}, false, true},
+		{[]string{"--lang", "xx"}, false, true},
+		{[]string{"--lang", "en"}, true, false},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		if tc.begun {
+			cancel() // as a signal before the first line
+		}
+		var words strings.Builder
+		status := run(ctx, tc.args, Streams{In: strings.NewReader(""), Out: io.Discard, Err: &words}, Options{})
+		cancel()
+		if status != exitFailed || strings.Contains(words.String(), "--help") != tc.hint {
+			t.Errorf("%q: %d, %s", tc.args, status, words.String())
+		}
 	}
 }
