@@ -228,25 +228,33 @@ func (s *session) speak(ctx context.Context) error {
 	anchor := time.NewTicker(anchorEvery)
 	defer anchor.Stop()
 	anchored := s.welcome.AnchorSeq
-	for {
-		var err error
+	err := s.sayAnchor(&anchored)
+	for err == nil {
 		select {
 		case <-s.ackDue:
-			err = s.sayAcks(ctx)
+			// What is acknowledged has just been committed: a copy of the disk from before that is to be known as one.
+			if err = s.sayAnchor(&anchored); err == nil {
+				err = s.sayAcks(ctx)
+			}
 		case <-s.terminalsDue:
 			err = s.sayTerminals()
 		case <-anchor.C:
-			if h := s.u.peer.Hello(); h.Seq > anchored {
-				anchored = h.Seq
-				err = wire.WriteFrame(s.control, wire.TypeAnchor, wire.Anchor{Seq: h.Seq, Head: h.Head})
-			}
+			err = s.sayAnchor(&anchored)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		if err != nil {
-			return s.why(err)
-		}
 	}
+	return s.why(err)
+}
+
+// sayAnchor says the committed head, if it has moved since the last time.
+func (s *session) sayAnchor(anchored *uint64) error {
+	h := s.u.peer.Hello()
+	if h.Seq <= *anchored {
+		return nil
+	}
+	*anchored = h.Seq
+	return wire.WriteFrame(s.control, wire.TypeAnchor, wire.Anchor{Seq: h.Seq, Head: h.Head})
 }
 
 // ack queues acknowledgements.
