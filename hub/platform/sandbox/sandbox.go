@@ -136,7 +136,7 @@ func (p *Platform) arrive(id tideover.ID) (f fate, delay time.Duration, err erro
 		return 0, 0, errDown
 	}
 	x.count.Calls++
-	if x.answered {
+	if x.answered && x.count.Calls > 1 { // the first call of an id is no repeat, even if it comes after a reverse that was sent later
 		x.count.RepeatedAfterAnswer++
 	}
 	if p.behaviour.Down {

@@ -76,6 +76,17 @@ func TestPlatform_ReverseBarsForGood(t *testing.T) {
 	}
 }
 
+func TestPlatform_TheFirstCallIsNoRepeat(t *testing.T) {
+	p := sandbox.New(sandbox.Options{})
+	p.Reverse(t.Context(), id) // overtook the call
+	for calls := range 2 {
+		a, err := p.Pay(t.Context(), payment(id))
+		if c := p.Count(id); err != nil || a.Result != platform.ResultDeclined || c.RepeatedAfterAnswer != calls {
+			t.Errorf("%+v, %v, %+v", a, err, c)
+		}
+	}
+}
+
 func TestPlatform_AnswerThatNobodyTookIsNotGiven(t *testing.T) {
 	p := sandbox.New(sandbox.Options{Behaviour: sandbox.Behaviour{LatencyMS: 100}})
 	s := httptest.NewServer(p)
