@@ -51,12 +51,12 @@ func TestJudge_SeesEachBrokenPromise(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			v := Judge([]Note{c.note}, book(c.note, c.seen))
-			said := ""
+			var said strings.Builder
 			for _, p := range v.Problems {
-				said += p.String() + "\n"
+				said.WriteString(p.String() + "\n")
 			}
-			if c.problem == "" && !v.Well() || c.problem != "" && (v.Well() || !strings.Contains(said, c.problem)) {
-				t.Errorf("well: %v, %s; problems:\n%swant %q", v.Well(), v, said, c.problem)
+			if c.problem == "" && !v.Well() || c.problem != "" && (v.Well() || !strings.Contains(said.String(), c.problem)) {
+				t.Errorf("well: %v, %s; problems:\n%swant %q", v.Well(), v, said.String(), c.problem)
 			}
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -425,9 +426,7 @@ func (t *Till) call(ctx context.Context, method, path string, header http.Header
 		return answer{}, err
 	}
 	r.GetBody = nil // repeats are the till's own, none is made behind its back
-	for name, values := range header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, header)
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}

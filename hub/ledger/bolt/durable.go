@@ -29,6 +29,13 @@ func (d *durable) commit(tx *bbolt.Tx, then func()) error {
 	return nil
 }
 
+// settled returns the last commit that is on the disk once the one under way has ended.
+func (d *durable) settled() uint64 {
+	d.committing.RLock()
+	defer d.committing.RUnlock()
+	return d.through.Load()
+}
+
 // view reads the ledger and returns once what it has read is on the disk. Errors: read's, or [ledger.ErrStopped] where the commit that
 // was read has failed.
 func (l *Ledger) view(read func(*bbolt.Tx) error) error {
@@ -40,9 +47,7 @@ func (l *Ledger) view(read func(*bbolt.Tx) error) error {
 	if id <= l.durable.through.Load() {
 		return err
 	}
-	l.durable.committing.RLock() // ends with the commit under way
-	l.durable.committing.RUnlock()
-	if id <= l.durable.through.Load() {
+	if id <= l.durable.settled() {
 		return err
 	}
 	<-l.ended
