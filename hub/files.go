@@ -311,7 +311,24 @@ func damaged(dir, name string, err error) error {
 	}
 }
 
+// private refuses a secret that others on this machine can read.
+func private(dir, name string) error {
+	path := filepath.Join(dir, name)
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm()&0o077 == 0 {
+		return nil // one that is missing is told of when it is read
+	}
+	return &Error{
+		What: text("%s can be read by others (mode %04o)", "%s 可被其他用户读取（权限 %04o）", path, info.Mode().Perm()),
+		Hint: text("chmod 600 %s; if strangers may have read it, every store has to be enrolled again with a new one",
+			"请执行 chmod 600 %s；如可能已泄露，需更换并重新注册所有门店", path),
+	}
+}
+
 func readKey(dir, name string) (*ecdsa.PrivateKey, error) {
+	if err := private(dir, name); err != nil {
+		return nil, err
+	}
 	der, err := readPEM(dir, name, "PRIVATE KEY")
 	if err != nil {
 		return nil, err
@@ -340,6 +357,9 @@ func readCert(dir, name string) (*x509.Certificate, error) {
 }
 
 func readSecret(dir, name string, size int) ([]byte, error) {
+	if err := private(dir, name); err != nil {
+		return nil, err
+	}
 	b, err := readFile(dir, name)
 	if err != nil {
 		return nil, err

@@ -49,6 +49,19 @@ func TestKeyring_IsTheSameAtEachStart(t *testing.T) {
 	}
 }
 
+func TestKeyring_SecretThatOthersCanReadIsRefused(t *testing.T) {
+	for _, name := range []string{fileCAKey, fileQUICKeys, fileSealKey} {
+		t.Run(name, func(t *testing.T) {
+			dir := setUpDir(t)
+			if err := os.Chmod(filepath.Join(dir, name), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			_, err := openKeyring(dir, time.Now())
+			mustHint(t, err)
+		})
+	}
+}
+
 func TestKeyring_MissingOrDamagedFileIsAnErrorNeverMadeAnew(t *testing.T) {
 	for _, name := range []string{fileCAKey, fileCACert, fileQUICKeys, fileSealKey} {
 		t.Run(name, func(t *testing.T) {
