@@ -151,7 +151,7 @@ func (q *Queue) Accept(ctx context.Context, d Draft, decide func(View) error) (t
 
 // replayed answers a press of a key that is known.
 func replayed(r *record, hash [32]byte) (tideover.Transaction, error) {
-	if r.hash != hash {
+	if r.Hash != hash {
 		return tideover.Transaction{}, tideover.Refuse(tideover.CodeKeyReused,
 			"this key was used for another request (transaction %s, %s %d %s); a new request needs a new key",
 			"该键已用于另一笔请求（交易 %s，%s %d %s）；新的请求请使用新的键",

@@ -127,7 +127,7 @@ func check(t testing.TB, path string) {
 		if err != nil {
 			t.Fatalf("check: %v", err)
 		}
-		if folded.last != r.last || folded.hubSeq != r.hubSeq || folded.hash != r.hash || folded.EndSeq != r.EndSeq {
+		if folded.last != r.last || folded.hubSeq != r.hubSeq || folded.Hash != r.Hash || folded.EndSeq != r.EndSeq {
 			t.Fatalf("check: %s is one thing when replayed and another when walked back", id)
 		}
 	}

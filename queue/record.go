@@ -11,7 +11,6 @@ import (
 // record is a transaction in memory: what its events add up to, and what is known of it in this process only.
 type record struct {
 	tideover.Transaction
-	hash           [32]byte
 	instrumentHash [32]byte
 	expiresIn      time.Duration
 	ledgerExpires  tideover.Millis
@@ -102,8 +101,7 @@ func (r *record) fill(seq uint64, e *event) {
 	if q.Kind == tideover.KindSale {
 		r.ExpiresAt = a.CreatedAt.Add(q.ExpiresIn)
 	}
-	r.Hash = a.Hash
-	r.hash, r.instrumentHash, r.expiresIn, r.ledgerExpires = a.Hash, a.InstrumentHash, q.ExpiresIn, a.LedgerExpires
+	r.Hash, r.instrumentHash, r.expiresIn, r.ledgerExpires = a.Hash, a.InstrumentHash, q.ExpiresIn, a.LedgerExpires
 	r.boot, r.bootAt, r.adopted, r.body = a.Boot, a.BootAt, a.Adopted, seq
 }
 

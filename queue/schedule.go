@@ -164,7 +164,6 @@ func (q *Queue) changed(r *record) {
 type Parcel struct {
 	tideover.Transaction
 	Request        tideover.Request
-	Hash           [32]byte
 	InstrumentHash [32]byte
 	NeverSent      bool            // no byte of it can have left, from here or from anywhere
 	Reopened       bool            // found without an end when this process started: an earlier one may have sent it
@@ -241,7 +240,7 @@ func (q *Queue) handOut() (*record, time.Duration, error) {
 func (q *Queue) parcel(r *record) (Parcel, error) {
 	q.mu.Lock()
 	p := Parcel{
-		Transaction: r.Transaction, Hash: r.hash, InstrumentHash: r.instrumentHash, NeverSent: r.neverSent(), Reopened: r.reopened,
+		Transaction: r.Transaction, InstrumentHash: r.instrumentHash, NeverSent: r.neverSent(), Reopened: r.reopened,
 		Adopted: r.adopted, LedgerExpires: r.ledgerExpires, Boot: r.boot, BootAt: r.bootAt,
 	}
 	body, fresh := r.body, r.fresh

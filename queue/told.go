@@ -45,7 +45,7 @@ func (q *Queue) End(told Told) error {
 		q.outbox.miss(told.HubSeq)
 		return ErrUnknown
 	}
-	if told.Adopt != nil && (r == nil || r.hash != told.Adopt.Hash) {
+	if told.Adopt != nil && (r == nil || r.Hash != told.Adopt.Hash) {
 		r = q.adopt(r, told.Adopt)
 	}
 	// An end that a later word of the hub has taken back in memory is told at its old position again: then it is news.
@@ -89,7 +89,7 @@ func (q *Queue) Adopt(d Draft) error {
 		return err
 	}
 	r, err := q.find(d.ID)
-	if err != nil || (r != nil && r.hash == d.Hash) {
+	if err != nil || (r != nil && r.Hash == d.Hash) {
 		return err
 	}
 	q.adopt(r, &d)
