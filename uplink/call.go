@@ -46,6 +46,17 @@ func (u *Uplink) Expire(ctx context.Context, m wire.Expire) error {
 	return u.call(ctx, call{kind: wire.TypeExpire, msg: m, id: m.Submit.ID})
 }
 
+// Settle tells the hub a person's word on a transaction that is manual. It returns as Submit does.
+func (u *Uplink) Settle(ctx context.Context, m wire.Settle, progress func(wire.Progress)) error {
+	return u.call(ctx, call{kind: wire.TypeSettle, msg: m, id: m.Submit.ID, hooks: Hooks{Progress: progress}})
+}
+
+// Replay tells the hub an end that its ledger may have lost. It returns nil once the hub has committed it, or knows better: an end is
+// given to the Peer's Confirm; one that the hub still has to find is pushed. Other errors are as Submit's.
+func (u *Uplink) Replay(ctx context.Context, m wire.Replay) error {
+	return u.call(ctx, call{kind: wire.TypeReplay, msg: m, id: m.Submit.ID})
+}
+
 // call is one frame that opens a stream, and who hears the answers.
 type call struct {
 	kind  wire.Type
@@ -135,7 +146,7 @@ func (s *session) answers(ctx context.Context, st *quic.Stream, c call) error {
 			if c.hooks.Progress != nil {
 				c.hooks.Progress(m)
 			}
-			if m.State == tideover.StateManual || (m.State == tideover.StateNone && c.kind == wire.TypeAsk) {
+			if m.State == tideover.StateManual || (m.State == tideover.StateNone && c.kind == wire.TypeAsk) || c.kind == wire.TypeReplay {
 				return nil
 			}
 		case wire.Confirmation:

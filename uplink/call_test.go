@@ -29,6 +29,10 @@ func TestCall_Ends(t *testing.T) {
 		return u.Submit(ctx, submit("k", tideover.KindRefund), Hooks{})
 	}
 	ask := func(ctx context.Context, u *Uplink) error { return u.Ask(ctx, wire.Ask{ID: id}, nil) }
+	replay := func(ctx context.Context, u *Uplink) error {
+		end := confirmation(id, 1)
+		return u.Replay(ctx, wire.Replay{Submit: submit("k", tideover.KindRefund), HubSeq: end.HubSeq, Outcome: end.Outcome})
+	}
 	for _, c := range []struct {
 		name   string
 		answer func(*quic.Stream, wire.Type, any) error
@@ -50,6 +54,15 @@ func TestCall_Ends(t *testing.T) {
 		{"a tombstone", approve, func(ctx context.Context, u *Uplink) error {
 			return u.Expire(ctx, wire.Expire{Submit: submit("k", tideover.KindSale), Outcome: tideover.StateExpired})
 		}, nil, time.Second, false},
+		{"settled", approve, func(ctx context.Context, u *Uplink) error {
+			return u.Settle(ctx, wire.Settle{Submit: submit("k", tideover.KindSale), As: tideover.StateApproved, By: "lin"}, nil)
+		}, nil, time.Second, false},
+		{"replayed", approve, replay, nil, time.Second, false},
+		{"replayed, and the hub still has to find the end", say(wire.TypeGot, wire.Got{}, wire.TypeProgress, wire.Progress{State: tideover.StateReversing}),
+			replay, nil, time.Second, false},
+		{"replayed, and the hub does not say that it has it", func(st *quic.Stream, _ wire.Type, _ any) error {
+			return wire.WriteFrame(st, wire.TypeGot, wire.Got{})
+		}, replay, ErrLost, time.Second, false},
 		{"submitted, and the stream ends", func(st *quic.Stream, _ wire.Type, _ any) error {
 			return wire.WriteFrame(st, wire.TypeGot, wire.Got{})
 		}, refund, ErrLost, time.Second, false},

@@ -249,6 +249,10 @@ func idOf(msg any) tideover.ID {
 		return m.ID
 	case wire.Expire:
 		return m.Submit.ID
+	case wire.Settle:
+		return m.Submit.ID
+	case wire.Replay:
+		return m.Submit.ID
 	}
 	return tideover.ID{}
 }

@@ -48,7 +48,7 @@ type session struct {
 
 	pulse pulse
 
-	ackDue, ackFull, terminalsDue chan struct{} // buffered signals
+	ackDue, ackFull, terminalsDue, replayed chan struct{} // buffered signals
 
 	mu   sync.Mutex // guards what follows
 	acks []wire.Position
@@ -59,6 +59,7 @@ func newSession(u *Uplink, d *dialer, addr string, remote netip.AddrPort, fail c
 	s := &session{
 		u: u, dialer: d, addr: addr, remote: remote, log: u.log.With("addr", addr), fail: fail, leaving: make(chan struct{}),
 		ackDue: make(chan struct{}, 1), ackFull: make(chan struct{}, 1), terminalsDue: make(chan struct{}, 1),
+		replayed: make(chan struct{}, 1),
 	}
 	s.pulse.init()
 	return s
@@ -238,6 +239,8 @@ func (s *session) speak(ctx context.Context) error {
 			}
 		case <-s.terminalsDue:
 			err = s.sayTerminals()
+		case <-s.replayed:
+			err = wire.WriteFrame(s.control, wire.TypeReplayed, wire.Replayed{})
 		case <-anchor.C:
 			err = s.sayAnchor(&anchored)
 		case <-ctx.Done():

@@ -19,7 +19,7 @@ import (
 // Peer is the store's side of the conversation: the daemon. Its methods are called from the uplink's goroutines and may block
 // for a commit.
 type Peer interface {
-	// Hello returns the hello of now. Its head is anchored at the hub now and then, if it is beyond the anchor that a welcome told.
+	// Hello returns the hello of now, with what the journal knows of the ledger's past. Its head is anchored at the hub now and then, if it is beyond the anchor that a welcome told.
 	Hello() wire.Hello
 	// Welcome judges the answer to that hello; an error refuses this hub, and its connection is closed.
 	Welcome(addr string, hello wire.Hello, w wire.Welcome) error
@@ -235,6 +235,17 @@ func (u *Uplink) Ack(have []wire.Position) {
 	if s != nil {
 		s.ack(have)
 	}
+}
+
+// Replayed tells the hub that every end it asked for was replayed and answered. It does not block. With [ErrNoLink] nothing was told;
+// where it is lost with the connection, the next welcome asks for the replay again.
+func (u *Uplink) Replayed() error {
+	s := u.current()
+	if s == nil {
+		return ErrNoLink
+	}
+	signal(s.replayed)
+	return nil
 }
 
 // TerminalsChanged says that the Peer's list of terminals has changed: the hub is told.

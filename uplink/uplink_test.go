@@ -431,3 +431,15 @@ func TestRun_NeedsAddresses(t *testing.T) {
 		}
 	}
 }
+
+func TestReplayed_IsSaidOnce(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, s *shop, h *testHub) {
+		check(t, s.up.Replayed())
+		s.until(time.Second, func() bool { return len(heardOf[wire.Replayed](h)) == 1 })
+		h.push(wire.TypeGoAway, wire.GoAway{AfterMillis: 60_000})
+		s.until(time.Second, func() bool { return !s.up.State().Connected })
+		if err := s.up.Replayed(); !errors.Is(err, ErrNoLink) {
+			t.Errorf("told a hub that is leaving: %v", err)
+		}
+	})
+}

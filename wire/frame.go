@@ -64,6 +64,7 @@ var frameTypes = map[Type]frameType{
 	TypeTerminalsKept: frameOf[TerminalsKept](FromHub, SmallMax),
 	TypeGoAway:        frameOf[GoAway](FromHub, SmallMax),
 	TypeAnchor:        frameOf[Anchor](FromEdge, SmallMax),
+	TypeReplayed:      frameOf[Replayed](FromEdge, SmallMax),
 	TypeSubmit:        frameOf[Submit](FromEdge, SubmitMax),
 	TypeAsk:           frameOf[Ask](FromEdge, SmallMax),
 	TypeCancel:        frameOf[Cancel](FromEdge, SmallMax),
@@ -71,6 +72,8 @@ var frameTypes = map[Type]frameType{
 	TypeGot:           frameOf[Got](FromHub, SmallMax),
 	TypeProgress:      frameOf[Progress](FromHub, SmallMax),
 	TypeRefused:       frameOf[Refused](FromHub, SubmitMax),
+	TypeSettle:        frameOf[Settle](FromEdge, SubmitMax),
+	TypeReplay:        frameOf[Replay](FromEdge, SubmitMax),
 	TypeEnroll:        frameOf[Enroll](FromEdge, SmallMax),
 	TypeEnrolled:      frameOf[Enrolled](FromHub, ListMax),
 }

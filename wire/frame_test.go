@@ -65,6 +65,7 @@ func samples() []sample {
 		ID: tideover.MakeID("shop-0001", "u1", "k-2"), TerminalUID: "u1", Terminal: "till-1", Key: "k-2", Hash: fill(2),
 		Request: tideover.Request{Kind: tideover.KindRefund, Amount: 1, Currency: "CNY", Original: submit.ID}, CreatedAt: 1,
 	}
+	barred := Submit{ID: submit.ID, TerminalUID: "u1", Terminal: "till-1", Key: "k-1"}
 	adopted := confirmation
 	adopted.Adopt, adopted.Corrected, adopted.Outcome.Result = &submit, true, tideover.StateReversed
 	terminals := []tideover.Terminal{
@@ -72,12 +73,22 @@ func samples() []sample {
 	}
 	return []sample{
 		{"hello", TypeHello, Hello{Incarnation: fill16(1), Seq: 9, Head: fill(2), HaveThrough: 4, Features: 5, Software: "tideover 0.1.0", Terminals: fill(3)}},
+		{"hello-journal", TypeHello, Hello{
+			Incarnation: fill16(1), Seq: 9, Head: fill(2), HaveThrough: 4, Terminals: fill(3), Journal: fill16(4), Highest: 6, Epoch: fill16(5),
+		}},
+		{"welcome-restored", TypeWelcome, Welcome{
+			Ledger: fill16(1), LedgerTime: 1_700_000_000_000, AnchorSeq: 8, AnchorHead: fill(2), GivenOut: 6, Terminals: fill(3),
+			Epoch: fill16(5), Gap: true, LostBefore: 9, LostFrom: 3, Replay: true,
+		}},
 		{"welcome", TypeWelcome, Welcome{
 			Ledger: fill16(1), LedgerTime: 1_700_000_000_000, AnchorSeq: 8, AnchorHead: fill(2), PrunedBefore: 1, GivenOut: 5,
 			Software: "tideover-hub 0.1.0", Terminals: fill(3),
 		}},
 		{"confirmation", TypeConfirmation, confirmation},
 		{"confirmation-adopt", TypeConfirmation, adopted},
+		{"confirmation-barred", TypeConfirmation, Confirmation{
+			ID: submit.ID, HubSeq: 7, Outcome: tideover.Outcome{Result: tideover.StateCancelled, Code: "cancelled"}, Adopt: &barred, Asked: true,
+		}},
 		{"caught-up", TypeCaughtUp, CaughtUp{Through: 7}},
 		{"ack", TypeAck, Ack{Have: []Position{{ID: submit.ID, HubSeq: 7}, {ID: refund.ID, HubSeq: 8}}}},
 		{"terminals", TypeTerminals, Terminals{Terminals: terminals}},
@@ -85,12 +96,18 @@ func samples() []sample {
 		{"terminals-kept", TypeTerminalsKept, TerminalsKept{Digest: fill(1)}},
 		{"go-away", TypeGoAway, GoAway{AfterMillis: 500}},
 		{"anchor", TypeAnchor, Anchor{Seq: 10, Head: fill(2)}},
+		{"replayed", TypeReplayed, Replayed{}},
 		{"submit", TypeSubmit, submit},
 		{"submit-again", TypeSubmit, again},
 		{"submit-refund", TypeSubmit, refund},
 		{"ask", TypeAsk, Ask{ID: submit.ID}},
 		{"cancel", TypeCancel, Cancel{ID: submit.ID, TerminalUID: "u1", Terminal: "till-1", Key: "k-1"}},
+		{"cancel-again", TypeCancel, Cancel{ID: submit.ID, TerminalUID: "u1", Terminal: "till-1", Key: "k-1", Again: true}},
 		{"expire", TypeExpire, Expire{Submit: submit, Outcome: tideover.StateExpired}},
+		{"expire-barred", TypeExpire, Expire{Submit: barred, Outcome: tideover.StateCancelled}},
+		{"settle", TypeSettle, Settle{Submit: refund, As: tideover.StateReversed, By: "lin", Reason: "the acquirer's statement"}},
+		{"replay", TypeReplay, Replay{Submit: refund, HubSeq: 9, Outcome: confirmation.Outcome, Corrected: true}},
+		{"replay-barred", TypeReplay, Replay{Submit: barred, HubSeq: 9, Outcome: tideover.Outcome{Result: tideover.StateCancelled}}},
 		{"got", TypeGot, Got{}},
 		{"progress", TypeProgress, Progress{State: tideover.StatePending, WaitingFor: "customer"}},
 		{"progress-unknown", TypeProgress, Progress{}},
@@ -243,6 +260,13 @@ func TestReadFrame_PassesTheReadersError(t *testing.T) {
 func TestValidate_HoldsEachLimit(t *testing.T) {
 	long := func(n int) string { return strings.Repeat("x", n+1) }
 	submit := func(change func(*Submit)) Submit { s := sampleSubmit(); change(&s); return s }
+	bare := func(change func(*Submit)) Submit {
+		s := Submit{ID: sampleSubmit().ID, TerminalUID: "u1", Terminal: "till-1", Key: "k-1"}
+		if change != nil {
+			change(&s)
+		}
+		return s
+	}
 	confirmation := func(change func(*Confirmation)) Confirmation { c := sampleConfirmation(); change(&c); return c }
 	other := sampleSubmit()
 	other.ID = fill16(99)
@@ -255,6 +279,7 @@ func TestValidate_HoldsEachLimit(t *testing.T) {
 		{TypeWelcome, Welcome{LedgerTime: 1}},
 		{TypeWelcome, Welcome{Ledger: fill16(1)}},
 		{TypeWelcome, Welcome{Ledger: fill16(1), LedgerTime: 1, PrunedBefore: -1}},
+		{TypeWelcome, Welcome{Ledger: fill16(1), LedgerTime: 1, Replay: true}},
 		{TypeConfirmation, confirmation(func(c *Confirmation) { c.ID = tideover.ID{} })},
 		{TypeConfirmation, confirmation(func(c *Confirmation) { c.HubSeq = 0 })},
 		{TypeConfirmation, confirmation(func(c *Confirmation) { c.Outcome.Result = tideover.StatePending })},
@@ -292,6 +317,17 @@ func TestValidate_HoldsEachLimit(t *testing.T) {
 		{TypeCancel, Cancel{ID: fill16(1), TerminalUID: "u", Terminal: "t"}},
 		{TypeExpire, Expire{Submit: sampleSubmit(), Outcome: tideover.StateApproved}},
 		{TypeExpire, Expire{Outcome: tideover.StateExpired}},
+		{TypeExpire, Expire{Submit: submit(func(s *Submit) { s.Request.Kind = 0 }), Outcome: tideover.StateCancelled}},
+		{TypeSettle, Settle{Submit: sampleSubmit(), As: tideover.StateApproved}},
+		{TypeSettle, Settle{Submit: bare(nil), As: tideover.StateExpired}},
+		{TypeSettle, Settle{Submit: bare(nil), As: tideover.StateApproved, By: long(LabelMax)}},
+		{TypeSettle, Settle{Submit: bare(nil), As: tideover.StateApproved, Reason: long(MessageMax)}},
+		{TypeSettle, Settle{Submit: bare(func(s *Submit) { s.Key = "" }), As: tideover.StateApproved}},
+		{TypeReplay, Replay{Submit: sampleSubmit(), HubSeq: 1, Outcome: sampleConfirmation().Outcome}},
+		{TypeReplay, Replay{Submit: bare(nil), Outcome: sampleConfirmation().Outcome}},
+		{TypeReplay, Replay{Submit: bare(nil), HubSeq: 1, Outcome: tideover.Outcome{Result: tideover.StatePending}}},
+		{TypeReplay, Replay{Submit: bare(func(s *Submit) { s.Hash = fill(1) }), HubSeq: 1, Outcome: sampleConfirmation().Outcome}},
+		{TypeReplay, Replay{Submit: bare(func(s *Submit) { s.Request.Order = "A" }), HubSeq: 1, Outcome: sampleConfirmation().Outcome}},
 		{TypeProgress, Progress{State: tideover.StateApproved}},
 		{TypeProgress, Progress{State: tideover.StateQueued}},
 		{TypeProgress, Progress{WaitingFor: long(LabelMax)}},
@@ -335,6 +371,8 @@ func TestFrames_FitWithEveryFieldFull(t *testing.T) {
 	}
 	adopted := end
 	adopted.Adopt = &submit
+	without := submit
+	without.Request.Payload = nil
 	terminals := make([]tideover.Terminal, TerminalsMax)
 	for i := range terminals {
 		terminals[i] = tideover.Terminal{
@@ -352,6 +390,8 @@ func TestFrames_FitWithEveryFieldFull(t *testing.T) {
 	for _, s := range []sample{
 		{"submit", TypeSubmit, submit},
 		{"expire", TypeExpire, Expire{Submit: submit, Outcome: tideover.StateExpired}},
+		{"settle", TypeSettle, Settle{Submit: without, As: tideover.StateApproved, By: full(LabelMax), Reason: full(MessageMax)}},
+		{"replay", TypeReplay, Replay{Submit: without, HubSeq: 1 << 63, Outcome: end.Outcome, Corrected: true}},
 		{"confirmation", TypeConfirmation, adopted},
 		{"refused", TypeRefused, Refused{Reason: ReasonKeyReused, Detail: full(DetailMax), Adopt: &submit, End: &end}},
 		{"terminals", TypeTerminals, Terminals{Terminals: terminals}},

@@ -19,6 +19,7 @@ const (
 	TypeTerminalsKept Type = 13 // H: that list is committed
 	TypeGoAway        Type = 14 // H: this hub drains; dial another address or again in a while
 	TypeAnchor        Type = 16 // E: a newer committed head
+	TypeReplayed      Type = 18 // E: every end that the welcome asked for was replayed and answered
 
 	// On a stream of its own for each transaction, which the edge opens.
 	TypeSubmit   Type = 33 // E: execute this, or tell its end if the ledger has it
@@ -28,6 +29,8 @@ const (
 	TypeGot      Type = 41 // H: the frame was read
 	TypeProgress Type = 43 // H: not an end: pending, in doubt, reversing, manual, or unknown to the ledger
 	TypeRefused  Type = 45 // H: not taken, and why
+	TypeSettle   Type = 47 // E: a person has settled what is manual
+	TypeReplay   Type = 49 // E: an end that this journal has, and that a restored ledger may have lost
 
 	// On the only stream of an enrolment's connection.
 	TypeEnroll   Type = 65 // E
@@ -55,6 +58,12 @@ type Hello struct {
 	Software    string   `cbor:"6,keyasint,omitempty"`
 	// Terminals is the SHA-256 of the edge's list of terminals as [TerminalsDigest] makes it.
 	Terminals [32]byte `cbor:"7,keyasint"`
+
+	Journal [16]byte `cbor:"8,keyasint,omitzero"`  // random, one for each journal that was ever made; zero: not said
+	Highest uint64   `cbor:"9,keyasint,omitempty"` // the highest outbox position that this journal has ever taken
+	// Epoch is the newest of the ledger's epochs that this journal has heard of: one that the ledger does not know was lost with what
+	// followed it. Zero: none was heard.
+	Epoch [16]byte `cbor:"10,keyasint,omitzero"`
 }
 
 // Welcome answers a hello. What the outbox holds beyond Hello.HaveThrough follows as confirmations, then [CaughtUp].
@@ -68,6 +77,16 @@ type Welcome struct {
 	Features     Features        `cbor:"7,keyasint,omitempty"`
 	Software     string          `cbor:"8,keyasint,omitempty"`
 	Terminals    [32]byte        `cbor:"9,keyasint"` // digest of the list that the hub keeps; if it differs, the edge sends its own
+
+	Epoch [16]byte `cbor:"10,keyasint,omitzero"` // of the ledger since it was opened last
+	// Gap: another journal has spoken for this store, so that this one lacks a part of the store's past.
+	Gap bool `cbor:"11,keyasint,omitempty"`
+	// LostBefore: what the journal had up to this sequence, the ledger may have known and lost with a part of its past; 0: nothing is
+	// lost. An id from that time is sent with [Submit.Again].
+	LostBefore uint64 `cbor:"12,keyasint,omitempty"`
+	// LostFrom, while Replay is set: ends whose outbox position is above it may be lost, and are to be replayed.
+	LostFrom uint64 `cbor:"13,keyasint,omitempty"`
+	Replay   bool   `cbor:"14,keyasint,omitempty"`
 }
 
 // Confirmation is an end on its way home.
@@ -76,8 +95,11 @@ type Confirmation struct {
 	HubSeq    uint64           `cbor:"2,keyasint"` // its outbox position
 	Outcome   tideover.Outcome `cbor:"3,keyasint"`
 	Corrected bool             `cbor:"4,keyasint,omitempty"` // replaces another end that was told
-	// Adopt is what an edge that has no record of the id needs to enter it in its journal; set where the outbox is replayed.
+	// Adopt is what an edge that has no record of the id needs to enter it in its journal; set where the outbox is replayed. Its kind is
+	// none where the id was barred before any request of it was seen.
 	Adopt *Submit `cbor:"5,keyasint,omitempty"`
+	// Asked: it was decided by a hub that knew that a cancel of it is asked for.
+	Asked bool `cbor:"6,keyasint,omitempty"`
 }
 
 // CaughtUp closes the replay of the outbox.
@@ -127,7 +149,7 @@ type Submit struct {
 	Request     tideover.Request `cbor:"6,keyasint"`
 	CreatedAt   tideover.Millis  `cbor:"7,keyasint"`           // the edge's wall clock
 	ExpiresAt   tideover.Millis  `cbor:"8,keyasint,omitempty"` // ledger time; sales only
-	// Again: an earlier process of the edge may have sent it, to a ledger that may have lost it.
+	// Again: an earlier copy may have left, and the ledger may have lost it.
 	Again bool `cbor:"9,keyasint,omitempty"`
 }
 
@@ -142,13 +164,37 @@ type Cancel struct {
 	TerminalUID string      `cbor:"2,keyasint"`
 	Terminal    string      `cbor:"3,keyasint"`
 	Key         string      `cbor:"4,keyasint"`
+	// Again: a copy of the transaction may have left, and the ledger may have lost it: an id that it does not have is not certain.
+	Again bool `cbor:"5,keyasint,omitempty"`
 }
 
-// Expire is a tombstone: the edge has said this end by itself, since no byte of the transaction can have left.
+// Expire is a tombstone: the edge has said this end by itself, since no byte of the transaction can have left. Its Submit is of kind
+// none where a key was barred before any request of it was seen.
 type Expire struct {
 	Submit  Submit         `cbor:"1,keyasint"`
 	Outcome tideover.State `cbor:"2,keyasint"` // expired or cancelled
 }
+
+// Settle is a person's word on a transaction that no machine can resolve. The ledger decides once what it ends as, and answers with
+// that end.
+type Settle struct {
+	Submit Submit         `cbor:"1,keyasint"` // without payload; of kind none where the id was barred
+	As     tideover.State `cbor:"2,keyasint"` // approved, declined or reversed
+	By     string         `cbor:"3,keyasint,omitempty"`
+	Reason string         `cbor:"4,keyasint,omitempty"`
+}
+
+// Replay is an end that the edge's journal has, told to a ledger that may have lost it. It is answered with what the ledger has from
+// then on: that end at the same position, or what it knows better.
+type Replay struct {
+	Submit    Submit           `cbor:"1,keyasint"` // without payload; of kind none where the id was barred
+	HubSeq    uint64           `cbor:"2,keyasint"` // its outbox position
+	Outcome   tideover.Outcome `cbor:"3,keyasint"`
+	Corrected bool             `cbor:"4,keyasint,omitempty"`
+}
+
+// Replayed says that every end above [Welcome.LostFrom] was replayed, and answered.
+type Replayed struct{}
 
 // Got says that the stream's frame was read; it stops the hedge timer.
 type Got struct{}

@@ -115,21 +115,27 @@ func (w Welcome) Validate() error {
 	c.that(w.LedgerTime > 0, "no ledger time")
 	c.time("pruned_before", w.PrunedBefore)
 	c.text("software", w.Software, SoftwareMax)
+	c.that(!w.Replay || w.LostBefore > 0, "a replay is asked for, and nothing was lost")
 	return c.err()
+}
+
+// end is a definite end at its outbox position.
+func (c *check) end(position uint64, o tideover.Outcome) {
+	c.that(position > 0, "no outbox position")
+	c.that(o.Result.Final(), "the outcome's result, %d, is no end", o.Result)
+	c.text("code", o.Code, CodeMax)
+	c.text("message", o.Message, MessageMax)
+	c.text("reference", o.Reference, ReferenceMax)
+	c.time("at", o.At)
 }
 
 // Validate returns what breaks a limit, or an outcome that is no end.
 func (m Confirmation) Validate() error {
 	var c check
 	c.id(m.ID)
-	c.that(m.HubSeq > 0, "no outbox position")
-	c.that(m.Outcome.Result.Final(), "the outcome's result, %d, is no end", m.Outcome.Result)
-	c.text("code", m.Outcome.Code, CodeMax)
-	c.text("message", m.Outcome.Message, MessageMax)
-	c.text("reference", m.Outcome.Reference, ReferenceMax)
-	c.time("at", m.Outcome.At)
+	c.end(m.HubSeq, m.Outcome)
 	if m.Adopt != nil {
-		c.sub("adopt", m.Adopt.Validate())
+		c.sub("adopt", m.Adopt.orBarred())
 		c.that(m.Adopt.ID == m.ID, "adopt is another transaction")
 	}
 	return c.err()
@@ -169,13 +175,34 @@ func (g GoAway) Validate() error {
 // Validate returns nil: every head is one.
 func (Anchor) Validate() error { return nil }
 
+// pressed is what names a transaction: its id, its terminal and its key.
+func (c *check) pressed(id tideover.ID, uid, terminal, key string) {
+	c.id(id)
+	c.label("the terminal's uid", uid, TerminalMax)
+	c.label("the terminal's name", terminal, TerminalMax)
+	c.key(key)
+}
+
+// orBarred returns what Validate does, but takes a submit of kind none too: it names an id that was barred before any request of it was
+// seen, and carries nothing else.
+func (s Submit) orBarred() error {
+	if s.Request.Kind != tideover.KindNone {
+		return s.Validate()
+	}
+	var c check
+	c.pressed(s.ID, s.TerminalUID, s.Terminal, s.Key)
+	c.time("created_at", s.CreatedAt)
+	r := s.Request
+	bare := r.Amount == 0 && r.Currency == "" && r.Method == "" && r.Order == "" && r.Original.IsZero() && r.Instrument == "" &&
+		r.Operator == "" && r.ExpiresIn == 0 && len(r.Payload) == 0
+	c.that(bare && s.Hash == [32]byte{}, "a barred id has a request")
+	return c.err()
+}
+
 // Validate returns what breaks a limit or cannot be a request. What a request means is not judged here.
 func (s Submit) Validate() error {
 	var c check
-	c.id(s.ID)
-	c.label("the terminal's uid", s.TerminalUID, TerminalMax)
-	c.label("the terminal's name", s.Terminal, TerminalMax)
-	c.key(s.Key)
+	c.pressed(s.ID, s.TerminalUID, s.Terminal, s.Key)
 	c.time("created_at", s.CreatedAt)
 	c.time("expires_at", s.ExpiresAt)
 	r := s.Request
@@ -203,20 +230,43 @@ func (a Ask) Validate() error {
 // Validate returns what breaks a limit.
 func (m Cancel) Validate() error {
 	var c check
-	c.id(m.ID)
-	c.label("the terminal's uid", m.TerminalUID, TerminalMax)
-	c.label("the terminal's name", m.Terminal, TerminalMax)
-	c.key(m.Key)
+	c.pressed(m.ID, m.TerminalUID, m.Terminal, m.Key)
 	return c.err()
 }
 
 // Validate returns what breaks a limit, or an end that an edge never says by itself.
 func (e Expire) Validate() error {
 	var c check
-	c.sub("submit", e.Submit.Validate())
+	c.sub("submit", e.Submit.orBarred())
 	c.that(e.Outcome == tideover.StateExpired || e.Outcome == tideover.StateCancelled, "an edge says expired or cancelled by itself, not %d", e.Outcome)
 	return c.err()
 }
+
+// Validate returns what breaks a limit, or an end that no person gives.
+func (s Settle) Validate() error {
+	var c check
+	c.sub("submit", s.Submit.orBarred())
+	c.that(len(s.Submit.Request.Payload) == 0, "a payload where none is wanted")
+	c.that(slices.Contains(settledStates, s.As), "a person settles as approved, declined or reversed, not %d", s.As)
+	c.text("by", s.By, LabelMax)
+	c.text("reason", s.Reason, MessageMax)
+	return c.err()
+}
+
+// settledStates are what a person may settle a transaction as.
+var settledStates = []tideover.State{tideover.StateApproved, tideover.StateDeclined, tideover.StateReversed}
+
+// Validate returns what breaks a limit, or an outcome that is no end.
+func (r Replay) Validate() error {
+	var c check
+	c.sub("submit", r.Submit.orBarred())
+	c.that(len(r.Submit.Request.Payload) == 0, "a payload where none is wanted")
+	c.end(r.HubSeq, r.Outcome)
+	return c.err()
+}
+
+// Validate returns nil: there is nothing in it.
+func (Replayed) Validate() error { return nil }
 
 // Validate returns nil: there is nothing in it.
 func (Got) Validate() error { return nil }
