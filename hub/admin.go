@@ -203,7 +203,11 @@ func answer[T any](call func(*http.Request) (T, error)) http.HandlerFunc {
 
 // serveHTTP serves on l until ctx ends; what is being answered then has adminWait to finish.
 func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
-	s := &http.Server{Handler: h, ReadTimeout: adminWait, WriteTimeout: 2 * adminWait, MaxHeaderBytes: 16 << 10}
+	return serveUntil(ctx, &http.Server{Handler: h, ReadTimeout: adminWait, WriteTimeout: 2 * adminWait, MaxHeaderBytes: 16 << 10}, l)
+}
+
+// serveUntil runs a server as serveHTTP says.
+func serveUntil(ctx context.Context, s *http.Server, l net.Listener) error {
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(done)

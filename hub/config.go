@@ -50,7 +50,7 @@ type PlatformConfig struct {
 	Guarantee string        `toml:"guarantee"` // idempotent or status_only
 	URL       string        `toml:"url"`       // http
 	Timeout   time.Duration `toml:"timeout"`   // of one call
-	Notify    string        `toml:"notify"`    // not served yet: must be empty
+	Notify    string        `toml:"notify"`    // HTTP, host:port: where the platform calls back with hints; empty: nowhere
 }
 
 // Default returns the configuration of an empty file.
@@ -161,7 +161,9 @@ func (p PlatformConfig) validate() (faults []Fault) {
 			text("give at least %v and at most %v", "请设为 %v 至 %v 之间", platformTimeoutMin, platformTimeoutMax))
 	}
 	if p.Notify != "" {
-		bad("notify", text("this version asks the platform by itself", "本版本会主动查询平台"), leaveEmpty())
+		if err := hostPort(p.Notify, true); err != nil {
+			bad("notify", notHostPort(p.Notify, err), text(`write it like "0.0.0.0:8482"; "" switches it off`, `请写成 "0.0.0.0:8482" 的形式；"" 表示关闭`))
+		}
 	}
 	return faults
 }

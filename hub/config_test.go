@@ -46,7 +46,7 @@ func TestConfig_WrongValuesNameFileLineAndKey(t *testing.T) {
 		"platform.guarantee": "\n[platform]\nguarantee = \"maybe\"",
 		"platform.url":       "\n[platform]\nurl = \"ftp://x\"",
 		"platform.timeout":   "\n[platform]\ntimeout = \"1h\"",
-		"platform.notify":    "\n[platform]\nnotify = \"0.0.0.0:1\"",
+		"platform.notify":    "\n[platform]\nnotify = \"8482\"",
 	} {
 		t.Run(key, func(t *testing.T) {
 			path := writeConfig(t, text)

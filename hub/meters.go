@@ -21,6 +21,8 @@ type meters struct {
 	enrolled      *metrics.Counter
 	enrolRefused  *metrics.Counter
 	revoked       *metrics.Counter // hellos with a certificate that is not the store's any more
+	hints         *metrics.Counter // the platform's, taken
+	hintsLimited  *metrics.Counter // not taken: too many
 }
 
 func newMeters() *meters {
@@ -34,6 +36,8 @@ func newMeters() *meters {
 		enrolled:      s.NewCounter("tideover_hub_enrolments_total"),
 		enrolRefused:  s.NewCounter("tideover_hub_enrolments_refused_total"),
 		revoked:       s.NewCounter("tideover_hub_certificates_refused_total"),
+		hints:         s.NewCounter("tideover_hub_hints_total"),
+		hintsLimited:  s.NewCounter("tideover_hub_hints_refused_total"),
 	}
 }
 

@@ -27,6 +27,7 @@ type Ready struct {
 	Addresses []string `json:"addresses"` // what tokens tell edges
 	Admin     string   `json:"admin"`
 	Metrics   string   `json:"metrics"` // bound TCP address; "" where it is off
+	Notify    string   `json:"notify"`  // bound TCP address for the platform's hints; "" where it is off
 	PID       int      `json:"pid"`
 	Version   string   `json:"version"`
 	Ledger    string   `json:"ledger"` // its id, hex
@@ -70,6 +71,7 @@ type hub struct {
 	meters  *meters
 	admin   net.Listener
 	probes  net.Listener // nil: off
+	notify  net.Listener // nil: off
 	ready   Ready
 	started time.Time
 }
@@ -104,6 +106,9 @@ func open(c Config, o Options) (_ *hub, err error) {
 	if h.probes, err = listenMetrics(c.Metrics); err != nil {
 		return nil, err
 	}
+	if h.notify, err = listenNotify(c.Platform.Notify); err != nil {
+		return nil, err
+	}
 	if h.admin, err = listenAdmin(c.Admin); err != nil {
 		return nil, err
 	}
@@ -129,6 +134,9 @@ func (h *hub) announce() error {
 	}
 	if h.probes != nil {
 		h.ready.Metrics = h.probes.Addr().String()
+	}
+	if h.notify != nil {
+		h.ready.Notify = h.notify.Addr().String()
 	}
 	b, err := json.MarshalIndent(h.ready, "", "  ")
 	if err != nil {
@@ -185,8 +193,11 @@ func (h *hub) run(ctx context.Context) error {
 	if h.probes != nil {
 		start("metrics", func() error { return serveHTTP(behind, h.probes, h.meters.probes(h.alive, h.takes)) })
 	}
+	if h.notify != nil {
+		start("notify", func() error { return newHints(h.desk.Hint, h.meters, h.log, time.Now).serve(behind, h.notify) })
+	}
 	h.log.Info("ready", "listen", h.ready.Listen, "addresses", h.ready.Addresses, "admin", h.ready.Admin, "metrics", h.ready.Metrics,
-		"version", h.ready.Version, "pid", h.ready.PID, "ledger", h.ready.Ledger, "ca", h.ready.CA)
+		"notify", h.ready.Notify, "version", h.ready.Version, "pid", h.ready.PID, "ledger", h.ready.Ledger, "ca", h.ready.CA)
 	if h.options.Ready != nil {
 		h.options.Ready(h.ready)
 	}
@@ -220,6 +231,9 @@ func (h *hub) close() {
 	}
 	if h.probes != nil {
 		h.probes.Close()
+	}
+	if h.notify != nil {
+		h.notify.Close()
 	}
 	if h.admin != nil {
 		h.admin.Close()

@@ -117,6 +117,7 @@ func (p *program) statusSheet(s Status) {
 		{p.t("CA", "CA 指纹"), s.CA},
 		{p.t("CA until", "CA 有效至"), p.when(s.CANotAfter)},
 		{p.t("platform", "支付平台"), strings.TrimSpace(s.Platform.Adapter+" "+s.Platform.URL) + " (" + s.Platform.Guarantee + ")"},
+		{p.t("platform calls", "平台回调"), p.calledBack(s.Platform.Notify)},
 		{p.t("stores", "门店"), fmt.Sprintf(p.t("%d, %d enrolled, %d connected", "共 %d，已注册 %d，在线 %d"), s.Stores, s.Enrolled, s.Connected)},
 		{p.t("connections", "连接"), strconv.FormatInt(s.Connections, 10)},
 		{p.t("in flight", "处理中"), strconv.FormatInt(s.InFlight, 10)},
@@ -126,4 +127,12 @@ func (p *program) statusSheet(s Status) {
 		{p.t("outbox", "待确认"), strconv.FormatInt(s.Outbox, 10)},
 	}
 	p.table(rows)
+}
+
+// calledBack tells where the platform gives its hints.
+func (p *program) calledBack(notify string) string {
+	if notify == "" {
+		return p.t("no: the hub asks", "未启用：由 hub 主动查询")
+	}
+	return "http://" + notify + "/outcomes"
 }

@@ -20,7 +20,7 @@ func (h *hub) status(ctx context.Context) (Status, error) {
 		Version: h.ready.Version, PID: h.ready.PID, StartedAt: tideover.MillisOf(h.started), Draining: h.server.isDraining(),
 		Listen: h.ready.Listen, Metrics: h.ready.Metrics, Addresses: h.ready.Addresses, Ledger: h.ready.Ledger,
 		CA: h.ready.CA, CANotAfter: tideover.MillisOf(h.state.keys.ca.cert.NotAfter),
-		Platform: PlatformStatus{Adapter: h.config.Platform.Adapter, URL: h.config.Platform.URL, Guarantee: h.config.Platform.Guarantee},
+		Platform: PlatformStatus{Adapter: h.config.Platform.Adapter, URL: h.config.Platform.URL, Guarantee: h.config.Platform.Guarantee, Notify: h.ready.Notify},
 		Stores:   len(list.Stores), Connections: h.server.connections.Load(), InFlight: h.server.inflight.Load(),
 		Transactions: stats.Rows, Open: stats.Open, Manual: stats.Manual, Outbox: stats.Outbox, LedgerTime: h.state.ledger.Now(),
 	}

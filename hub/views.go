@@ -116,4 +116,5 @@ type PlatformStatus struct {
 	Adapter   string `json:"adapter"`
 	URL       string `json:"url"`
 	Guarantee string `json:"guarantee"`
+	Notify    string `json:"notify"` // bound TCP address at which it calls back; "" where it does not
 }

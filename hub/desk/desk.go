@@ -74,6 +74,7 @@ type Desk struct {
 
 	mu       sync.Mutex // guards what follows, and every entry
 	entries  map[ledger.Key]*entry
+	working  map[tideover.ID]*entry // those with a worker: a hint names no store
 	stopping bool
 }
 
@@ -104,6 +105,7 @@ func New(c Config) *Desk {
 	d := &Desk{
 		Config: c, ledger: c.Ledger, log: c.Log, policy: ledger.Policy{Idempotent: c.Idempotent, PendingMax: c.PendingMax},
 		calls: make(chan struct{}, callsMax), entries: make(map[ledger.Key]*entry),
+		working: make(map[tideover.ID]*entry),
 	}
 	d.base, d.cancel = context.WithCancelCause(context.Background())
 	return d

@@ -14,6 +14,7 @@ type entry struct {
 	running   bool               // it has a worker
 	renewed   bool               // somebody came since the worker last read the row: it must read it again before it ends
 	kick      chan struct{}      // wakes the worker from a pause
+	hinted    bool               // the platform has called back about it since it was last asked
 	calling   context.CancelFunc // gives up the call that is under way; nil where none is
 	said      wire.Progress      // what the listeners heard last
 }
@@ -56,6 +57,7 @@ func (d *Desk) attach(ctx context.Context, k ledger.Key, l *listener, open, inte
 		}
 	case open && !d.stopping:
 		e.running, e.renewed = true, false
+		d.working[k.ID] = e
 		d.work.Go(func() { d.worker(k, e) })
 	}
 }
@@ -80,6 +82,9 @@ func (d *Desk) detach(k ledger.Key, l *listener) {
 
 // drop forgets an entry that nobody needs. The mutex is held.
 func (d *Desk) drop(k ledger.Key, e *entry) {
+	if !e.running && d.working[k.ID] == e {
+		delete(d.working, k.ID)
+	}
 	if !e.running && len(e.listeners) == 0 && d.entries[k] == e {
 		delete(d.entries, k)
 	}

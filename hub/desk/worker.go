@@ -45,7 +45,9 @@ type worker struct {
 	entry *entry
 	last  ledger.Action
 	asked int       // questions since the last change of course, and calls that led to them
-	due   time.Time // no question before it
+	due   time.Time // no question before it, but for a hint
+	heard time.Time // when the last call or question was over
+	hints int       // questions that a hint brought forward
 }
 
 // do carries out one action, or waits for its time; then the row is to be read again.
@@ -65,12 +67,13 @@ func (w *worker) do(row ledger.Row, act ledger.Action) error {
 	case ledger.ActUndo:
 		return w.undo(row)
 	case ledger.ActAsk, ledger.ActReverse:
-		if !w.pause(time.Until(w.due)) {
+		due, early := w.question(row, act)
+		if !w.pause(time.Until(due)) {
 			return nil
 		}
+		w.heed(act)
 		err := w.ask(row, act)
-		w.asked++
-		w.due = time.Now().Add(w.desk.pauseBefore(w.asked))
+		w.over(early)
 		return err
 	case ledger.ActNone:
 	}
@@ -151,9 +154,8 @@ func (w *worker) call(row ledger.Row) error {
 		ID: row.ID, Store: w.key.Store, Terminal: s.Terminal, Request: s.Request, CreatedAt: s.CreatedAt, ExpiresAt: row.ExpiresAt,
 	})
 	die.At("hub.call.after")
-	w.heard("call", a, err)
-	w.asked++
-	w.due = time.Now().Add(d.pauseBefore(w.asked))
+	w.said("call", a, err)
+	w.over(false)
 	lease = d.lease()
 	return w.record(row, "hub.record", func(v *ledger.View) ledger.Decision {
 		return v.Record(row.Fence, said(a, err), false, d.policy, lease)
@@ -172,14 +174,14 @@ func (w *worker) ask(row ledger.Row, act ledger.Action) error {
 		die.At("hub.reverse.before")
 		a, err := d.Platform.Reverse(ctx, row.ID)
 		die.At("hub.reverse.after")
-		w.heard("reverse", a, err)
+		w.said("reverse", a, err)
 		if err != nil && d.base.Err() != nil {
 			return nil // the desk stops: that says nothing about the platform
 		}
 		return w.record(row, "hub.record", func(v *ledger.View) ledger.Decision { return v.RecordReverse(said(a, err), d.policy) })
 	}
 	a, err := d.Platform.Query(ctx, row.ID)
-	w.heard("query", a, err)
+	w.said("query", a, err)
 	if err != nil && d.base.Err() != nil {
 		return nil
 	}
@@ -208,7 +210,18 @@ func (w *worker) undo(row ledger.Row) error {
 	return nil
 }
 
-func (w *worker) heard(what string, a platform.Answer, err error) {
+// over notes that a call or a question is over. One that a hint brought forward leaves the next one at its time.
+func (w *worker) over(early bool) {
+	w.heard = time.Now()
+	if early {
+		w.hints++
+		return
+	}
+	w.asked++
+	w.due = w.heard.Add(w.desk.pauseBefore(w.asked))
+}
+
+func (w *worker) said(what string, a platform.Answer, err error) {
 	w.desk.log.Debug("platform", "call", what, "txn", w.key.ID.String(), "result", a.Result.String(), "err", err)
 }
 

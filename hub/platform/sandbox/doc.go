@@ -6,6 +6,9 @@
 //	POST /payments               GET /payments/ID              POST /payments/ID/reverse
 //	GET  /stats[?by_id=1]        GET /stats/ID                 GET, POST /control
 //
+// Where it is told where to ([Options].Notify), it calls back when a payment that was pending or late is decided: a hint, given once,
+// and lost where nobody takes it.
+//
 // Its counts are what tests and the sandbox's story are judged by, so it has its own record of what it answered: an answer counts
 // as given only once it was written whole to a caller who was still there. A payment that it was asked for again after that is
 // counted in [Stats.RepeatedAfterAnswer].

@@ -23,12 +23,15 @@ type Options struct {
 	Behaviour Behaviour
 	// Repeats: a call that is repeated is executed again, as by a platform that guarantees nothing but a status.
 	Repeats bool
+	// Notify is where outcomes that come late are hinted at, such as "http://127.0.0.1:8482": POST {Notify}/outcomes {id}. "": nowhere.
+	Notify string
 }
 
 // Platform is a simulated platform. Its methods may be called from many goroutines.
 type Platform struct {
 	repeats bool
 	mux     http.Handler
+	hints   *hinter // nil: none are given
 
 	mu        sync.Mutex // guards what follows
 	random    *rand.Rand
@@ -50,6 +53,9 @@ func New(c Options) *Platform {
 		payments: make(map[tideover.ID]*payment),
 	}
 	p.mux = p.routes()
+	if c.Notify != "" {
+		p.hints = newHinter(c.Notify)
+	}
 	return p
 }
 
@@ -167,6 +173,7 @@ func (p *Platform) do(in platform.Payment) platform.Answer {
 			p.execute(x)
 		case luck < b.Decline+b.WrongAmount+b.Pending:
 			x.pending = time.Now().Add(time.Duration(b.PendingMS) * time.Millisecond)
+			p.hintAt(in.ID, x.pending)
 		default:
 			p.execute(x)
 		}
@@ -222,6 +229,7 @@ func (p *Platform) serve(ctx context.Context, in platform.Payment) (a platform.A
 			p.mu.Lock()
 			p.late--
 			p.mu.Unlock()
+			p.hint(in.ID)
 		})
 		return a, f, nil
 	}
