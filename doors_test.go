@@ -27,7 +27,9 @@ var doors = []struct{ from, to, why string }{
 	{"internal/conf", "internal/columns", "aligns what config show prints"},
 	{"wire", root, "frames carry requests and outcomes"},
 	{"rules", root, "limits and meanings of requests"},
-	{"queue", root, "stores transactions, and asks the one table of transitions"},
+	{"edge", root, "decides by the one table of transitions"},
+	{"queue", root, "stores transactions"},
+	{"queue", "edge", "its journal is of edge's events, and its records are what they add up to"},
 	{"queue", "internal/die", "crash tests end the process around each commit"},
 	{"terminal", root, "speaks of transactions to tills"},
 	{"control", root, "shows transactions to technicians"},
@@ -40,6 +42,7 @@ var doors = []struct{ from, to, why string }{
 
 	{"daemon", root, "carries transactions"},
 	{"daemon", "terminal", "composes the edge, and stands behind the terminal's desk"},
+	{"daemon", "edge", "asks what to do with each transaction"},
 	{"daemon", "rules", "judges a request inside the accepting commit"},
 	{"daemon", "queue", "composes the edge"},
 	{"daemon", "netmon", "shares one watch of the links among uplinks"},
@@ -105,7 +108,7 @@ var testDoors = []struct{ from, to, why string }{
 
 // pure rooms decide, or only name things: they must not reach for the world. What they may not import, and packages below it.
 var (
-	pure    = []string{root, "rules", "hub/ledger"}
+	pure    = []string{root, "rules", "edge", "hub/ledger"}
 	worldly = []string{"os", "net", "syscall", "os/exec", "golang.org/x/sys", "go.etcd.io/bbolt", "github.com/quic-go"}
 )
 

@@ -24,7 +24,8 @@ const (
 	CodeAlreadyAcknowledged   Code = "already_acknowledged"
 	CodeOutcomeChanged        Code = "outcome_changed"
 	CodeNameInUse             Code = "name_in_use"
-	CodeCannotCancel          Code = "cannot_cancel" // it may have left, and the hub is not asked in this version
+	CodeCannotCancel          Code = "cannot_cancel" // a reversal
+	CodeNotPossible           Code = "not_possible"  // a technician's act that the transaction's state does not allow
 	CodeKeyReused             Code = "key_reused"
 	CodeAmountAboveLimit      Code = "amount_above_limit"
 	CodeAmountBelowMinimum    Code = "amount_below_minimum"

@@ -84,9 +84,7 @@ const (
 	ToldExpired
 	ToldCancelled
 	ToldReversed
-	CauseSettledApproved // a person settled it
-	CauseSettledDeclined
-	CauseSettledReversed
+	CauseMoot // the edge itself: a reversal of what it has ended unsent
 	causesEnd
 )
 
@@ -95,7 +93,7 @@ var causeNames = [...]string{
 	CauseReleased: "released", CauseExpired: "expired", CauseCancelled: "cancelled", CauseUndo: "cancel asked",
 	ToldPending: "told pending", ToldReversing: "told reversing", ToldManual: "told manual", ToldApproved: "told approved",
 	ToldDeclined: "told declined", ToldExpired: "told expired", ToldCancelled: "told cancelled", ToldReversed: "told reversed",
-	CauseSettledApproved: "settled approved", CauseSettledDeclined: "settled declined", CauseSettledReversed: "settled reversed",
+	CauseMoot: "nothing to undo",
 }
 
 // String returns the cause's name in the journal and in logs.
@@ -150,8 +148,10 @@ var transitions = func() []Transition {
 		{StateHeld, CauseReleased, StateInDoubt, DiskAsked, DiskAsked},
 		{StateQueued, CauseExpired, StateExpired, DiskAccepted, DiskEnd},
 		{StateQueued, CauseCancelled, StateCancelled, DiskAccepted, DiskEnd},
-		// A barred key: cancelled before anything of it was ever accepted.
+		{StateQueued, CauseMoot, StateApproved, DiskAccepted, DiskEnd},
+		// A barred key: cancelled before anything of it was accepted here. Where another router may have sent it, the hub decides.
 		{StateNone, CauseCancelled, StateCancelled, DiskNothing, DiskEnd},
+		{StateNone, CauseUndo, StateReversing, DiskNothing, DiskAsked},
 		{StateQueued, CauseUndo, StateReversing, DiskAccepted, DiskAsked},
 		// What is held may have left before it was: the hub decides, as for everything else that may have.
 		{StateHeld, CauseUndo, StateReversing, DiskAsked, DiskAsked},
@@ -161,15 +161,16 @@ var transitions = func() []Transition {
 		{StateApproved, CauseUndo, StateReversing, DiskEndLater, DiskAsked},
 		{StateReversing, CauseUndo, StateReversing, DiskAsked, DiskAsked},
 		{StateReversing, CauseReopened, StateReversing, DiskAsked, DiskAsked},
+		// What the hub is undoing is asked for by sending it again; what was cancelled here is not sent any more.
 		{StateReversing, CauseSent, StateReversing, DiskAsked, DiskAsked},
 		{StateReversing, CauseDoubt, StateReversing, DiskAsked, DiskAsked},
 		{StateReversing, ToldPending, StateReversing, DiskAsked, DiskAsked},
 		{StateManual, CauseReopened, StateManual, DiskAccepted, DiskAccepted},
 		{StateManual, CauseSent, StateManual, DiskAccepted, DiskAccepted},
 		{StateManual, CauseDoubt, StateManual, DiskAccepted, DiskAccepted},
-		{StateManual, CauseSettledApproved, StateApproved, DiskAccepted, DiskEnd},
-		{StateManual, CauseSettledDeclined, StateDeclined, DiskAccepted, DiskEnd},
-		{StateManual, CauseSettledReversed, StateReversed, DiskAccepted, DiskEnd},
+		// A person has looked at it. Its settling is asked of the ledger, and comes home as an end.
+		{StateManual, CauseReleased, StateInDoubt, DiskAccepted, DiskAsked},
+		{StateManual, CauseUndo, StateReversing, DiskAccepted, DiskAsked},
 		// What was approved may be undone: by cancel, by a reversal or as a correction.
 		{StateApproved, ToldReversing, StateReversing, DiskEndLater, DiskEndLater},
 		{StateApproved, ToldReversed, StateReversed, DiskEndLater, DiskEndLater},

@@ -107,7 +107,7 @@ func open(c Config, log *slog.Logger) (*Router, error) {
 	r.tills.load()
 	d := &desk{
 		store: id.Store, secret: id.StoreSecret[:], boot: boot, limits: c.Limits, queue: r.queue, clock: clock, tills: r.tills,
-		health: r.health, closing: r.closing.Load, mayEnd: r.forward.mayEnd, log: log,
+		health: r.health, closing: r.closing.Load, past: r.forward.Past, log: log,
 	}
 	if r.endpoint, err = terminal.New(c.Endpoint, d, log); err != nil {
 		r.queue.Close()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tideover"
+	"tideover/edge"
 	"tideover/internal/boottime"
 	"tideover/queue"
 	"tideover/rules"
@@ -24,7 +25,7 @@ type desk struct {
 	tills   *tills
 	health  func() terminal.Health
 	closing func() bool
-	mayEnd  func() bool // see forwarder
+	past    func() edge.Past // see forwarder
 	log     *slog.Logger
 }
 
@@ -49,8 +50,8 @@ func (d *desk) Accept(
 }
 
 // draft is the record that a request becomes.
-func (d *desk) draft(by terminal.Caller, key string, req tideover.Request) queue.Draft {
-	draft := queue.Draft{
+func (d *desk) draft(by terminal.Caller, key string, req tideover.Request) edge.Draft {
+	draft := edge.Draft{
 		ID: tideover.MakeID(d.store, by.UID, key), TerminalUID: by.UID, Terminal: by.Name, Key: key, Request: req,
 		Hash: req.Hash(d.secret), InstrumentHash: tideover.InstrumentHash(d.secret, req.Instrument),
 		CreatedAt: tideover.MillisOf(time.Now()), Boot: d.boot, BootAt: boottime.Now(),
@@ -150,50 +151,30 @@ func (d *desk) Pair(ctx context.Context, r terminal.PairRequest) (tideover.Termi
 	return t, token, told(err)
 }
 
-// Cancel implements terminal.Desk: what certainly has not left is ended here and now. For the rest the hub has to decide, which this
-// version does not ask it for.
+// Cancel implements terminal.Desk: what certainly has not left is ended here and now; the rest is undone, which the hub decides once.
+// Either is on disk when Cancel returns.
 func (d *desk) Cancel(ctx context.Context, by terminal.Caller, id tideover.ID) (tideover.Transaction, error) {
-	t, err := d.own(by, id)
-	if err != nil {
-		return t, err
+	if _, err := d.own(by, id); err != nil {
+		return tideover.Transaction{}, err
 	}
-	return d.cancel(ctx, by, t)
+	now, _ := d.clock.Now()
+	t, err := d.queue.Cancel(ctx, id, d.past, edge.By{}, now)
+	return d.cancelled(t, err)
 }
 
 // CancelKey implements terminal.Desk.
 func (d *desk) CancelKey(ctx context.Context, by terminal.Caller, key string) (tideover.Transaction, error) {
-	return d.Cancel(ctx, by, tideover.MakeID(d.store, by.UID, key))
+	now, _ := d.clock.Now()
+	t, err := d.queue.Bar(ctx, edge.Draft{
+		ID: tideover.MakeID(d.store, by.UID, key), TerminalUID: by.UID, Terminal: by.Name, Key: key,
+		CreatedAt: tideover.MillisOf(time.Now()),
+	}, d.past, edge.By{}, now)
+	return d.cancelled(t, err)
 }
 
-func (d *desk) cancel(ctx context.Context, by terminal.Caller, t tideover.Transaction) (tideover.Transaction, error) {
-	switch {
-	case t.State == tideover.StateCancelled, t.State == tideover.StateReversed, t.State == tideover.StateExpired, t.State == tideover.StateDeclined:
-		return t, nil // the customer is not charged, and will not be
-	case t.Acknowledged:
-		return t, tideover.Refuse(tideover.CodeAlreadyAcknowledged,
-			"this till has already shown that the transaction was approved; send a reversal of it instead",
-			"本终端已显示该交易成功；请改为发送冲正（reversal）")
+func (d *desk) cancelled(t tideover.Transaction, err error) (tideover.Transaction, error) {
+	if err == nil {
+		d.log.Info("cancel", "txn", t.ID, "terminal", t.Terminal, "state", t.State.String())
 	}
-	now, known := d.clock.Now()
-	if !d.mayEnd() || !known {
-		return t, cannotCancel()
-	}
-	err := d.queue.EndHere(ctx, t.ID, tideover.CauseCancelled, tideover.Outcome{
-		Result: tideover.StateCancelled, Message: "cancelled before it was sent", At: now,
-	})
-	if errors.Is(err, queue.ErrMaySent) {
-		return t, cannotCancel()
-	}
-	if err != nil {
-		return t, told(err)
-	}
-	return d.own(by, t.ID)
-}
-
-func cannotCancel() error {
-	r := tideover.Refuse(tideover.CodeCannotCancel,
-		"the transaction may have left the shop, and this version of Tideover cannot call it back; wait for its end, then send a reversal",
-		"该交易可能已发出，本版本无法撤回；请等待结果，然后发送冲正（reversal）")
-	r.RetryAfter = retryAfter
-	return r
+	return t, told(err)
 }

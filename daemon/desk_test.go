@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tideover"
+	"tideover/edge"
 	"tideover/queue"
 	"tideover/rules"
 	"tideover/terminal"
@@ -64,7 +65,7 @@ func (h *house) open(t *testing.T) {
 	h.session = &session{forwarder: f, ctx: ctx, ledger: [16]byte{1}, incarnation: [16]byte{2}}
 	h.desk = &desk{
 		store: "shop-0001", secret: []byte("secret"), boot: thisBoot, limits: rules.DefaultLimits(), queue: q, clock: f.clock,
-		tills: &tills{queue: q, log: log, changed: func() {}}, closing: h.closed.Load, mayEnd: f.mayEnd, log: log,
+		tills: &tills{queue: q, log: log, changed: func() {}}, closing: h.closed.Load, past: f.Past, log: log,
 	}
 	h.tills.load()
 }
@@ -157,7 +158,7 @@ func TestDesk_ALostRecordIsTheHubs(t *testing.T) {
 	refused := wire.Refused{Reason: wire.ReasonKeyReused, Adopt: &submit, End: &wire.Confirmation{
 		ID: sold.ID, HubSeq: 1, Outcome: tideover.Outcome{Result: tideover.StateApproved, Code: "00"},
 	}}
-	h.session.refused(queue.Parcel{Transaction: sold}, refused)
+	h.session.refused(queue.Parcel{Record: edge.Record{Transaction: sold}}, refused)
 	now, err := h.Get(t.Context(), till1, sold.ID)
 	if err != nil || now.State != tideover.StateApproved || now.Amount != 1299 || now.Hash == sold.Hash {
 		t.Errorf("got %+v, %v; want the hub's record", now, err)
@@ -206,22 +207,28 @@ func TestDesk_StoppedAnswersNothing(t *testing.T) {
 	}
 }
 
-func TestDesk_CancelsOnlyWhatHasNotLeft(t *testing.T) {
+// What has certainly not left is ended here; the rest is undone, which the hub decides.
+func TestDesk_CancelEndsHereOnlyWhatHasNotLeft(t *testing.T) {
 	h := newHouse(t)
 	unheard := h.sell(t, till1, "A-0", 1299)
-	_, err := h.Cancel(t.Context(), till1, unheard.ID)
-	wantCode(t, err, tideover.CodeCannotCancel) // another router with this store's past may have sent it
+	if got, err := h.Cancel(t.Context(), till1, unheard.ID); err != nil || got.State != tideover.StateReversing {
+		t.Errorf("got %+v, %v: another router with this store's past may have sent it", got, err)
+	}
 	h.welcome(t, wire.Welcome{})
 	kept := h.sell(t, till1, "A-1", 1299)
 	if got, err := h.Cancel(t.Context(), till1, kept.ID); err != nil || got.State != tideover.StateCancelled {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	left := h.sell(t, till1, "A-2", 1299)
-	if err := h.queue.Move(left.ID, tideover.CauseSent, queue.Note{Uplink: "eth1"}); err != nil {
+	if err := h.queue.Move(left.ID, tideover.CauseSent, edge.Note{Uplink: "eth1"}); err != nil {
 		t.Fatal(err)
 	}
-	_, err = h.Cancel(t.Context(), till1, left.ID)
-	wantCode(t, err, tideover.CodeCannotCancel)
+	if got, err := h.Cancel(t.Context(), till1, left.ID); err != nil || got.State != tideover.StateReversing {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if err := h.queue.Move(left.ID, tideover.CauseSent, edge.Note{Uplink: "eth1"}); !errors.Is(err, edge.ErrCancelAsked) {
+		t.Errorf("it may be sent after its cancel: %v", err)
+	}
 	if len(h.queue.Tombstones()) != 1 {
 		t.Errorf("tombstones: %v", h.queue.Tombstones())
 	}
@@ -275,7 +282,7 @@ func TestSession_RefusesAnotherLedger(t *testing.T) {
 	if err == nil {
 		t.Fatal("another ledger is welcome")
 	}
-	if h.session.caught.Load() {
+	if h.session.Past().Caught {
 		t.Error("and believed")
 	}
 }
@@ -287,21 +294,20 @@ func TestSession_KnowsARestoredJournalAndARestoredHub(t *testing.T) {
 	h.open(t)
 	seq, head := h.queue.Head()
 	h.welcome(t, wire.Welcome{AnchorSeq: seq, AnchorHead: head})
-	if h.session.restored.Load() || h.session.again.Load() {
+	if h.session.Past().Restored || h.session.Past().LostBefore != 0 {
 		t.Error("a plain restart is taken for a restored copy")
 	}
 	h.welcome(t, wire.Welcome{AnchorSeq: seq + 1<<40})
-	if !h.session.restored.Load() {
+	if !h.session.Past().Restored {
 		t.Error("an anchor ahead of the journal goes unnoticed")
 	}
 	h.session.asked(mustNext(t, h).ID, wire.Progress{})
 	if got := h.queue.Stats().ByState[tideover.StateManual]; got != 1 {
 		t.Errorf("%d manual: what the ledger does not know needs a person", got)
 	}
-	hello := h.session.Hello()
-	hello.HaveThrough = 5
-	if err := h.session.Welcome("hub:8443", hello, wire.Welcome{Ledger: h.session.ledger, GivenOut: 4}); err != nil || !h.session.again.Load() {
-		t.Errorf("a hub that has given out less than this edge has goes unnoticed: %v", err)
+	h.welcome(t, wire.Welcome{LostBefore: 7, LostFrom: 3, Replay: true})
+	if past := h.session.Past(); past.LostBefore != 7 || past.MayEnd() {
+		t.Errorf("a hub that has lost something goes unnoticed: %+v", past)
 	}
 }
 

@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"tideover"
+	"tideover/edge"
 	"tideover/internal/boottime"
 	"tideover/queue"
 	"tideover/uplink"
@@ -30,8 +31,11 @@ const (
 	patience = 10 * time.Second
 )
 
-// errMadeRoom ends a call for others. Its transaction is asked for again later.
-var errMadeRoom = errors.New("left for others to be carried")
+// Why a call is given up.
+var (
+	errMadeRoom = errors.New("left for others to be carried") // its transaction is asked for again later
+	errRecalled = errors.New("something else is to be done with it now")
+)
 
 // forwarder is the only place that carries a transaction from the queue to the uplink, and its end back.
 type forwarder struct {
@@ -41,10 +45,8 @@ type forwarder struct {
 	boot   [16]byte
 	log    *slog.Logger
 
-	caught     atomic.Bool // see moment
-	superseded atomic.Bool
-	restored   atomic.Bool
-	again      atomic.Bool // the hub was restored: what is sent again says so
+	mu   sync.Mutex // guards what follows
+	past edge.Past
 }
 
 // carriers are the places of one kind of transactions.
@@ -90,34 +92,38 @@ func (f *forwarder) Run(ctx context.Context) error {
 	}
 }
 
+// Past is what this process has learned from the hub.
+func (f *forwarder) Past() edge.Past {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.past
+}
+
+// learn changes what is known, and returns what was.
+func (f *forwarder) learn(more func(*edge.Past)) (before edge.Past) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before = f.past
+	more(&f.past)
+	return before
+}
+
 // moment gathers what the edge knows now.
-func (f *forwarder) moment() moment {
+func (f *forwarder) moment() edge.Moment {
 	now, known := f.clock.Now()
 	link := f.uplink.State()
 	if refused, ok := errors.AsType[*uplink.RefusedError](link.Err); ok && refused.Refused.Reason == wire.ReasonSuperseded {
 		f.supersede() // the hub said so to a hello
 	}
-	return moment{
-		LedgerNow: now, LedgerKnown: known, Boot: f.boot, BootNow: boottime.Now(), Caught: f.caught.Load(),
-		Connected: link.Connected, Superseded: f.superseded.Load(), Restored: f.restored.Load(),
+	return edge.Moment{
+		Past: f.Past(), LedgerNow: now, LedgerKnown: known, Boot: f.boot, BootNow: boottime.Now(), Connected: link.Connected,
 	}
 }
 
 // supersede notes that a later process of this store has said hello: for good, since this one's incarnation is never current again.
 func (f *forwarder) supersede() {
-	if !f.superseded.Swap(true) {
+	if !f.learn(func(p *edge.Past) { p.Superseded = true }).Superseded {
 		f.log.Error("another router has taken over this store: this one sends nothing more; stop it, or enroll it again")
-	}
-}
-
-// mayEnd says whether this edge may give an end by itself to what it has not sent.
-func (f *forwarder) mayEnd() bool { return f.caught.Load() && !f.superseded.Load() }
-
-// recordOf is what a decision needs of a parcel.
-func recordOf(p queue.Parcel) record {
-	return record{
-		Kind: p.Kind, State: p.State, NeverSent: p.NeverSent, Reopened: p.Reopened, ExpiresIn: p.Request.ExpiresIn,
-		LedgerExpires: p.LedgerExpires, Boot: p.Boot, BootAt: p.BootAt,
 	}
 }
 
@@ -125,17 +131,23 @@ func recordOf(p queue.Parcel) record {
 // does not speak with the hub; with one it gives the place up after a while when room has a token.
 func (f *forwarder) carry(ctx context.Context, p queue.Parcel, room <-chan struct{}) time.Duration {
 	m := f.moment()
-	s := decide(recordOf(p), m)
+	s := edge.Decide(&p.Record, p.Original, m)
 	f.log.Debug("decided", "txn", p.ID, "reason", s.Reason)
 	switch s.Act {
-	case actHold:
+	case edge.ActHold:
 		return s.Until
-	case actDoubt:
-		f.move(p.ID, tideover.CauseDoubt, queue.Note{})
+	case edge.ActDoubt:
+		f.move(p.ID, tideover.CauseDoubt, edge.Note{})
 		return s.Until
-	case actExpire:
-		return f.expire(ctx, p, m)
-	case actAsk, actSend:
+	case edge.ActExpire:
+		return f.endHere(ctx, p, tideover.CauseExpired, tideover.Outcome{Message: "not sent in time", At: m.LedgerNow})
+	case edge.ActMoot:
+		return f.endHere(ctx, p, tideover.CauseMoot, tideover.Outcome{
+			Code: "00", Message: "nothing was executed, and nothing will be", At: m.LedgerNow,
+		})
+	case edge.ActFirst:
+		return f.cancelFirst(ctx, p, m)
+	case edge.ActAsk, edge.ActSend, edge.ActCancel, edge.ActSettle:
 	}
 	if room == nil {
 		return retryAfter
@@ -149,39 +161,78 @@ func (f *forwarder) carry(ctx context.Context, p queue.Parcel, room <-chan struc
 		case <-call.Done():
 		}
 	}).Stop()
-	err := f.speak(call, p, m, s.Act)
-	if rest := f.rest(p, err); err == nil || !errors.Is(context.Cause(call), errMadeRoom) {
+	go func() {
+		select {
+		case <-p.Recalled:
+			leave(errRecalled)
+		case <-call.Done():
+		}
+	}()
+	err := f.speak(call, p, m, s)
+	rest := f.rest(p, err)
+	switch cause := context.Cause(call); {
+	case err == nil:
+		return rest
+	case errors.Is(cause, errRecalled):
+		return 0
+	case errors.Is(cause, errMadeRoom):
+		return edge.LookAgain
+	default:
 		return rest
 	}
-	return lookAgain
 }
 
-// speak asks the hub about a transaction, or submits it.
-func (f *forwarder) speak(ctx context.Context, p queue.Parcel, m moment, what act) error {
-	if what == actAsk {
+// speak says to the hub what was decided, and hears what follows.
+func (f *forwarder) speak(ctx context.Context, p queue.Parcel, m edge.Moment, s edge.Step) error {
+	progress := func(e wire.Progress) { f.progress(p.ID, e) }
+	switch s.Act {
+	case edge.ActAsk:
 		return f.uplink.Ask(ctx, wire.Ask{ID: p.ID}, func(e wire.Progress) { f.asked(p.ID, e) })
+	case edge.ActCancel:
+		return f.uplink.Cancel(ctx, cancelOf(p, s.Again), progress)
+	case edge.ActSettle:
+		submit := submitOf(p, m, s.Again)
+		submit.Request.Payload, submit.Request.Instrument = nil, ""
+		return f.uplink.Settle(ctx, wire.Settle{Submit: submit, As: p.Settle, By: p.SettleBy.Who, Reason: p.SettleBy.Reason}, progress)
+	default:
+		return f.uplink.Submit(ctx, submitOf(p, m, s.Again), uplink.Hooks{
+			// From here on bytes of it may have left: the state says so before the first one can.
+			Sending:  func(link string) error { return f.queue.Move(p.ID, tideover.CauseSent, edge.Note{Uplink: link}) },
+			Progress: progress,
+		})
 	}
-	expires, _ := expiresAt(recordOf(p), m)
-	submit := wire.Submit{
-		ID: p.ID, TerminalUID: p.TerminalUID, Terminal: p.Terminal, Key: p.Key, Hash: p.Hash, Request: p.Request,
-		CreatedAt: p.CreatedAt, ExpiresAt: expires, Again: f.again.Load() && !p.NeverSent,
-	}
-	return f.uplink.Submit(ctx, submit, uplink.Hooks{
-		// From here on bytes of it may have left: the state says so before the first one can.
-		Sending:  func(link string) error { return f.queue.Move(p.ID, tideover.CauseSent, queue.Note{Uplink: link}) },
-		Progress: func(e wire.Progress) { f.progress(p.ID, e) },
-	})
 }
 
-// expire ends a sale of which nothing has left. It is on disk before anybody hears of it.
-func (f *forwarder) expire(ctx context.Context, p queue.Parcel, m moment) time.Duration {
-	err := f.queue.EndHere(ctx, p.ID, tideover.CauseExpired, tideover.Outcome{
-		Result: tideover.StateExpired, Message: "not sent in time", At: m.LedgerNow,
-	})
-	if err != nil && ctx.Err() == nil {
-		f.log.Error("could not end an expired sale", "txn", p.ID, "err", err)
+// submitOf is a transaction as the hub gets it.
+func submitOf(p queue.Parcel, m edge.Moment, again bool) wire.Submit {
+	expires, _ := p.Expires(m)
+	return wire.Submit{
+		ID: p.ID, TerminalUID: p.TerminalUID, Terminal: p.Terminal, Key: p.Key, Hash: p.Hash, Request: p.Request,
+		CreatedAt: p.CreatedAt, ExpiresAt: expires, Again: again,
+	}
+}
+
+func cancelOf(p queue.Parcel, again bool) wire.Cancel {
+	return wire.Cancel{ID: p.ID, TerminalUID: p.TerminalUID, Terminal: p.Terminal, Key: p.Key, Again: again}
+}
+
+// endHere gives the edge's own end to what has not left. It is on disk before anybody hears of it.
+func (f *forwarder) endHere(ctx context.Context, p queue.Parcel, cause tideover.Cause, o tideover.Outcome) time.Duration {
+	if err := f.queue.EndHere(ctx, p.ID, cause, o); err != nil && ctx.Err() == nil {
+		f.log.Error("could not end it", "txn", p.ID, "cause", cause, "err", err)
 	}
 	return retryAfter
+}
+
+// cancelFirst has the original of a reversal cancelled: what has not left then never will, and what has is undone once. The reversal
+// waits for that end.
+func (f *forwarder) cancelFirst(ctx context.Context, p queue.Parcel, m edge.Moment) time.Duration {
+	_, err := f.queue.Cancel(ctx, p.Original.ID, f.Past, edge.By{Who: "reversal " + p.ID.String()}, m.LedgerNow)
+	if err != nil && ctx.Err() == nil {
+		f.log.Error("could not cancel the original of a reversal", "txn", p.Original.ID, "reversal", p.ID, "err", err)
+		return retryAfter
+	}
+	return 0
 }
 
 // rest judges how a submission ended: its confirmation has gone to the queue by then.
@@ -189,7 +240,7 @@ func (f *forwarder) rest(p queue.Parcel, err error) time.Duration {
 	switch refused, ok := errors.AsType[*uplink.RefusedError](err); {
 	case err == nil:
 		if t, err := f.queue.Get(p.ID); err == nil && t.State == tideover.StateManual {
-			return lookAgain // the hub pushes what a person makes of it
+			return edge.LookAgain // the hub pushes what a person makes of it
 		}
 		return retryAfter
 	case ok:
@@ -198,7 +249,7 @@ func (f *forwarder) rest(p queue.Parcel, err error) time.Duration {
 		return breath // nothing has left
 	default:
 		f.log.Debug("lost on the way", "txn", p.ID, "err", err)
-		f.move(p.ID, tideover.CauseDoubt, queue.Note{})
+		f.move(p.ID, tideover.CauseDoubt, edge.Note{})
 		return breath
 	}
 }
@@ -208,7 +259,7 @@ func (f *forwarder) refused(p queue.Parcel, r wire.Refused) time.Duration {
 	switch r.Reason {
 	case wire.ReasonSuperseded:
 		f.supersede()
-		return lookAgain
+		return edge.LookAgain
 	case wire.ReasonKeyReused:
 		f.log.Error("the hub knows this key with another request: its record is adopted", "txn", p.ID)
 		if err := f.adopt(r); err != nil {
@@ -217,8 +268,8 @@ func (f *forwarder) refused(p queue.Parcel, r wire.Refused) time.Duration {
 		return retryAfter
 	case wire.ReasonMalformed:
 		f.log.Error("the hub takes this transaction for malformed: it needs a person", "txn", p.ID, "err", r.Detail)
-		f.move(p.ID, tideover.ToldManual, queue.Note{})
-		return lookAgain
+		f.move(p.ID, tideover.ToldManual, edge.Note{})
+		return edge.LookAgain
 	case wire.ReasonNone, wire.ReasonBusy, wire.ReasonDraining, wire.ReasonToken, wire.ReasonRevoked:
 	}
 	return retryAfter
@@ -227,7 +278,7 @@ func (f *forwarder) refused(p queue.Parcel, r wire.Refused) time.Duration {
 // progress takes the hub's word that is not an end.
 func (f *forwarder) progress(id tideover.ID, p wire.Progress) {
 	if cause, ok := tideover.Told(p.State); ok {
-		f.move(id, cause, queue.Note{WaitingFor: p.WaitingFor})
+		f.move(id, cause, edge.Note{WaitingFor: p.WaitingFor})
 	}
 }
 
@@ -240,7 +291,7 @@ func (f *forwarder) asked(id tideover.ID, p wire.Progress) {
 	f.progress(id, p)
 }
 
-func (f *forwarder) move(id tideover.ID, cause tideover.Cause, note queue.Note) {
+func (f *forwarder) move(id tideover.ID, cause tideover.Cause, note edge.Note) {
 	if err := f.queue.Move(id, cause, note); err != nil {
 		f.log.Debug("not moved", "txn", id, "cause", cause, "err", err)
 	}
@@ -249,7 +300,7 @@ func (f *forwarder) move(id tideover.ID, cause tideover.Cause, note queue.Note) 
 // confirm takes an end home: the till may hear of it at once, the disk has it with the next commit, and the hub hears of that.
 func (f *forwarder) confirm(c wire.Confirmation) error {
 	told := queue.Told{
-		Position: queue.Position{ID: c.ID, HubSeq: c.HubSeq}, Outcome: c.Outcome, Corrected: c.Corrected,
+		Position: queue.Position{ID: c.ID, HubSeq: c.HubSeq}, Outcome: c.Outcome, Corrected: c.Corrected, Asked: c.Asked,
 	}
 	if c.Adopt != nil {
 		told.Adopt = draftOf(*c.Adopt)
@@ -277,8 +328,8 @@ func (f *forwarder) adopt(r wire.Refused) error {
 }
 
 // draftOf is what a journal that has lost a record needs to enter it again.
-func draftOf(s wire.Submit) *queue.Draft {
-	return &queue.Draft{
+func draftOf(s wire.Submit) *edge.Draft {
+	return &edge.Draft{
 		ID: s.ID, TerminalUID: s.TerminalUID, Terminal: s.Terminal, Key: s.Key, Request: s.Request, Hash: s.Hash,
 		CreatedAt: s.CreatedAt, LedgerExpires: s.ExpiresAt,
 	}

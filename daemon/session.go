@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"tideover"
+	"tideover/edge"
 	"tideover/queue"
+	"tideover/uplink"
 	"tideover/wire"
 )
 
@@ -20,17 +25,21 @@ type session struct {
 	ctx         context.Context // ends with the process
 	ledger      [16]byte        // pinned at enrolment
 	incarnation [16]byte
+
+	mu      sync.Mutex   // guards what follows
+	welcome wire.Welcome // the last one
 }
 
 // Hello implements uplink.Peer.
 func (s *session) Hello() wire.Hello {
 	seq, head := s.queue.Head()
-	if s.restored.Load() && s.queue.Reopened() > 0 {
+	if s.Past().Restored && s.queue.Reopened() > 0 {
 		seq, head = 0, [32]byte{} // not to be anchored: a later process must see that this journal was restored
 	}
 	return wire.Hello{
 		Incarnation: s.incarnation, Seq: seq, Head: head, HaveThrough: s.queue.HaveThrough(),
 		Software: "tideover " + tideover.Version, Terminals: wire.TerminalsDigest(s.queue.Terminals()),
+		Journal: s.queue.Journal(), Highest: s.queue.Highest(), Epoch: s.queue.Epoch(),
 	}
 }
 
@@ -50,15 +59,33 @@ func (s *session) Welcome(addr string, hello wire.Hello, w wire.Welcome) error {
 	if err != nil {
 		return err
 	}
-	if w.AnchorSeq != 0 && !holds && !s.restored.Swap(true) {
+	before := s.learn(func(p *edge.Past) {
+		*p = p.Welcomed(edge.Welcome{OffChain: w.AnchorSeq != 0 && !holds, Gap: w.Gap || s.queue.Gap(), LostBefore: w.LostBefore})
+	})
+	if s.Past().Restored && !before.Restored {
+		s.queue.NoteGap()
 		s.log.Error("this journal is older than the one the hub has heard of: what it holds open is asked about, not sent",
 			"seq", hello.Seq, "hub_seq", w.AnchorSeq)
 	}
-	if hello.HaveThrough > w.GivenOut && !s.again.Swap(true) {
-		s.log.Error("the hub was restored from an older copy: what is sent again says so",
-			"have", hello.HaveThrough, "given_out", w.GivenOut)
-	}
+	s.hear(w)
 	return nil
+}
+
+// hear notes what a welcome asks for beyond what it tells.
+func (s *session) hear(w wire.Welcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w.Replay && !s.welcome.Replay {
+		s.log.Error("the hub was restored from an older copy: it is told again what it had told this router", "above", w.LostFrom)
+	}
+	s.welcome = w
+}
+
+// heard returns the last welcome.
+func (s *session) heard() wire.Welcome {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.welcome
 }
 
 // Confirm implements uplink.Peer.
@@ -66,17 +93,25 @@ func (s *session) Confirm(c wire.Confirmation) error { return s.confirm(c) }
 
 // CaughtUp implements uplink.Peer: the outbox of the hello is put on disk before the edge sends or ends anything by itself.
 func (s *session) CaughtUp(c wire.CaughtUp) error {
-	s.queue.CaughtUp(c.Through)
+	w := s.heard()
+	s.queue.CaughtUp(c.Through, w.Epoch)
 	if err := s.queue.Flush(s.ctx); err != nil {
-		if _, full := errors.AsType[*tideover.Refusal](err); !full || !s.caught.Load() {
+		if _, full := errors.AsType[*tideover.Refusal](err); !full || !s.Past().Caught {
 			return err
 		}
 		// The disk is full. A link that is given up for that could bring nothing to its end any more.
 		s.log.Error("the ends that the hub has told find no room on the disk", "err", err)
 	}
-	s.caught.Store(true)
-	s.queue.Wake()
+	if !w.Replay { // else once the hub knows again what it has forgotten
+		s.catchUp()
+	}
 	return nil
+}
+
+// catchUp lets the edge send, and end by itself what has not left.
+func (s *session) catchUp() {
+	s.learn(func(p *edge.Past) { p.Caught = true })
+	s.queue.Wake()
 }
 
 // Terminals implements uplink.Peer.
@@ -91,11 +126,65 @@ func (s *session) durable(have []queue.Position) {
 	s.uplink.Ack(positions)
 }
 
+// replay tells a hub that was put back to an older copy the ends that it has lost, before anything else is sent. False where it has to
+// be done again.
+func (s *session) replay(ctx context.Context) bool {
+	w := s.heard()
+	ids, err := s.queue.EndsAfter(w.LostFrom)
+	if err != nil {
+		return false
+	}
+	m := s.moment()
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(replayMax)
+	for _, id := range ids {
+		p, err := s.queue.Parcel(id)
+		if err != nil || !p.Final() || p.HubSeq == 0 {
+			continue // it is open again: the hub is asked, as for all that is
+		}
+		submit := submitOf(p, m, false)
+		submit.Request.Payload, submit.Request.Instrument = nil, ""
+		again := wire.Replay{Submit: submit, HubSeq: p.HubSeq, Outcome: *p.Outcome, Corrected: p.Corrected}
+		if p.Kind.Undoes() {
+			// It is accounted under its original, which has to be there first.
+			if group.Wait() != nil {
+				return false
+			}
+		}
+		group.Go(func() error {
+			err := s.uplink.Replay(ctx, again)
+			if refused, ok := errors.AsType[*uplink.RefusedError](err); ok {
+				s.log.Error("the hub does not take an end back that it had told", "txn", again.Submit.ID, "err", refused)
+				return nil
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		s.log.Debug("not all ends were told again", "err", err)
+		return false
+	}
+	if err := s.uplink.Replayed(); err != nil {
+		return false
+	}
+	s.log.Info("the hub knows again what it had told", "count", len(ids))
+	return true
+}
+
+// replayMax is how many ends are told again at once.
+const replayMax = 64
+
 // bury tells the hub of the ends that this edge has said by itself, so that a stray copy of them is refused for good.
 func (s *session) bury(ctx context.Context) error {
 	for {
-		again, changed := lookAgain, s.uplink.Changed()
+		again, changed := edge.LookAgain, s.uplink.Changed()
 		switch m := s.moment(); {
+		case m.Connected && s.heard().Replay:
+			if again = retryAfter; s.replay(ctx) {
+				s.hear(wire.Welcome{Epoch: s.heard().Epoch})
+				s.catchUp()
+				again = 0
+			}
 		case !m.Caught:
 			again = retryAfter
 		case m.Connected:
@@ -117,22 +206,22 @@ func (s *session) bury(ctx context.Context) error {
 const buryMax = 5 * time.Second
 
 func (s *session) buryOne(ctx context.Context, p queue.Parcel) {
-	if p.State != tideover.StateExpired && p.State != tideover.StateCancelled {
-		if p.Final() {
-			s.queue.TombstoneTold(p.ID) // the hub had the id, and has told how it ended
-		}
-		return
+	if !p.Final() {
+		return // the hub had the id, and is undoing it
 	}
 	ctx, cancel := context.WithTimeout(ctx, buryMax)
 	defer cancel()
-	expires, _ := expiresAt(recordOf(p), s.moment())
-	err := s.uplink.Expire(ctx, wire.Expire{
-		Submit: wire.Submit{
-			ID: p.ID, TerminalUID: p.TerminalUID, Terminal: p.Terminal, Key: p.Key, Hash: p.Hash, Request: p.Request,
-			CreatedAt: p.CreatedAt, ExpiresAt: expires,
-		},
-		Outcome: p.State,
-	})
+	var err error
+	switch submit := submitOf(p, s.moment(), false); {
+	case p.State != tideover.StateExpired && p.State != tideover.StateCancelled && p.Kind != tideover.KindReversal:
+		// The hub had the id, and has told how it ended.
+	case p.Barred():
+		err = s.uplink.Cancel(ctx, cancelOf(p, s.Past().LostBefore != 0), nil)
+	case p.Kind == tideover.KindReversal && p.State == tideover.StateApproved:
+		err = s.uplink.Submit(ctx, submit, uplink.Hooks{}) // the hub finds the same: there is nothing to undo
+	default:
+		err = s.uplink.Expire(ctx, wire.Expire{Submit: submit, Outcome: p.State})
+	}
 	if err != nil {
 		s.log.Debug("tombstone not told", "txn", p.ID, "err", err)
 		return

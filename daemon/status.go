@@ -16,7 +16,7 @@ import (
 func (r *Router) health() terminal.Health {
 	s := r.uplink.State()
 	h := terminal.Health{
-		Connected: s.Connected && r.forward.caught.Load() && !r.forward.superseded.Load(),
+		Connected: s.Connected && r.forward.Past().Caught && !r.forward.Past().Superseded,
 		Pending:   r.queue.Pending(), Accepting: !r.closing.Load(),
 	}
 	switch {
@@ -39,7 +39,7 @@ func (r *Router) Status() control.Status {
 		Version: tideover.Version, Store: r.id.Store, PID: os.Getpid(), StartedAt: tideover.MillisOf(r.started),
 		Now: tideover.MillisOf(time.Now()),
 		Hub: control.Hub{
-			Connected: up.Connected, Address: up.Address, Since: tideover.MillisOf(up.Since), CaughtUp: r.forward.caught.Load(),
+			Connected: up.Connected, Address: up.Address, Since: tideover.MillisOf(up.Since), CaughtUp: r.forward.Past().Caught,
 		},
 		Queue: control.Queue{
 			Pending: st.Pending, OldestAt: st.Oldest, ByState: make(map[string]int), OpenAmounts: st.Amounts,
@@ -85,21 +85,21 @@ func (r *Router) Status() control.Status {
 // alarms are what only the daemon itself can know.
 func (r *Router) alarms() []control.Finding {
 	alarms := []control.Finding{}
-	if r.forward.superseded.Load() {
+	if r.forward.Past().Superseded {
 		alarms = append(alarms, control.Finding{
 			Code: "superseded",
 			What: tideover.Textf("another router has taken over this store", "另一台路由器已接管本店"),
 			Next: tideover.Textf("stop this one, or enroll it again with a fresh token", "请停用本机，或用新的令牌重新注册"),
 		})
 	}
-	if r.forward.restored.Load() {
+	if r.forward.Past().Restored {
 		alarms = append(alarms, control.Finding{
 			Code: "restored",
 			What: tideover.Textf("this journal is older than the one that the hub has heard of", "本机日志比 hub 已知的旧"),
 			Next: tideover.Textf("look at what needs a person: tideover queue list --state manual", "请查看需人工处理的交易：tideover queue list --state manual"),
 		})
 	}
-	if r.forward.again.Load() {
+	if r.forward.Past().LostBefore != 0 {
 		alarms = append(alarms, control.Finding{
 			Code: "hub_restored",
 			What: tideover.Textf("the hub was restored from an older copy", "hub 是从较旧的备份恢复的"),

@@ -3,39 +3,10 @@ package queue
 import (
 	"context"
 	"iter"
-	"time"
 
 	"tideover"
+	"tideover/edge"
 )
-
-// Draft is a request that is to become a transaction.
-type Draft struct {
-	ID             tideover.ID
-	TerminalUID    string
-	Terminal       string // its name
-	Key            string // the idempotency key
-	Request        tideover.Request
-	Hash           [32]byte // of the request, keyed
-	InstrumentHash [32]byte
-	CreatedAt      tideover.Millis // the edge's wall clock
-	LedgerExpires  tideover.Millis // ledger time; 0 where it is not known, or where the request never expires
-	Boot           [16]byte        // the boot that BootAt belongs to
-	BootAt         time.Duration   // the boot-time clock
-}
-
-// event makes the first event of a transaction, or an adoption.
-func (d *Draft) event(t eventType, adopted bool) event {
-	open := d.Request
-	open.Payload, open.Instrument = nil, ""
-	e := event{Type: t, ID: d.ID, At: tideover.MillisOf(time.Now()), Accepted: &accepted{
-		TerminalUID: d.TerminalUID, Terminal: d.Terminal, Key: d.Key, Request: open, Hash: d.Hash, InstrumentHash: d.InstrumentHash,
-		CreatedAt: d.CreatedAt, LedgerExpires: d.LedgerExpires, Boot: d.Boot, BootAt: d.BootAt, Adopted: adopted,
-	}}
-	if t == eventAccepted {
-		e.Cause = tideover.CauseAccepted
-	}
-	return e
-}
 
 // View is what a decision about an accept sees: everything accepted before it, also in the same commit.
 type View struct {
@@ -81,11 +52,12 @@ func (v View) Live() iter.Seq[tideover.Transaction] {
 }
 
 // Accept makes a request durable, and returns it as a transaction once it is synced. A known id with the same hash is answered with
-// its transaction as it is, Replayed set, without asking decide and without writing; with another hash it is refused with key_reused.
+// its transaction as it is, Replayed set, without asking decide and without writing; so is a key that was barred. With another hash it is
+// refused with key_reused.
 // decide is pure; it runs in the committer in the order of the commits, and its error is returned: nothing is written then.
 // Other errors: storage_full as a [*tideover.Refusal]; ErrStopped, after which nothing may be answered; ctx's, after which the
 // request may have been taken.
-func (q *Queue) Accept(ctx context.Context, d Draft, decide func(View) error) (tideover.Transaction, error) {
+func (q *Queue) Accept(ctx context.Context, d edge.Draft, decide func(View) error) (tideover.Transaction, error) {
 	q.mu.Lock()
 	r, err := q.find(d.ID)
 	if err != nil || r != nil {
@@ -99,8 +71,8 @@ func (q *Queue) Accept(ctx context.Context, d Draft, decide func(View) error) (t
 
 	var answer tideover.Transaction
 	sealed := q.seal.seal(d.ID, d.Request)
-	e := d.event(eventAccepted, false)
-	e.Digest = digest(sealed)
+	e := edge.Accept(&d)
+	e.At, e.Digest = now(), digest(sealed)
 	var mine *record
 	call := &request{ctx: ctx, class: classAccept, size: (&entry{event: &e, sealed: sealed}).bytes()}
 	call.prepare = func(b *batch) error {
@@ -149,9 +121,9 @@ func (q *Queue) Accept(ctx context.Context, d Draft, decide func(View) error) (t
 	return answer, nil
 }
 
-// replayed answers a press of a key that is known.
+// replayed answers a press of a key that is known. A key that was barred has no request to compare with: the press is answered with its end.
 func replayed(r *record, hash [32]byte) (tideover.Transaction, error) {
-	if r.Hash != hash {
+	if r.Hash != hash && !r.Barred() {
 		return tideover.Transaction{}, tideover.Refuse(tideover.CodeKeyReused,
 			"this key was used for another request (transaction %s, %s %d %s); a new request needs a new key",
 			"该键已用于另一笔请求（交易 %s，%s %d %s）；新的请求请使用新的键",

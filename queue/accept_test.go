@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"tideover"
+	"tideover/edge"
 )
 
 func TestAccept_TwentyAtOnceAreOne(t *testing.T) {
@@ -102,7 +103,7 @@ func TestAccept_FullStorage(t *testing.T) {
 	s := newShop(t)
 	s.close()
 	s.open(Options{SizeMax: 2 << 20})
-	var taken []Draft
+	var taken []edge.Draft
 	for i := 0; ; i++ {
 		d := draft("till", fmt.Sprint(i))
 		d.Request.Payload = fmt.Appendf(nil, "%05000d", i)

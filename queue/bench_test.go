@@ -13,11 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tideover"
+	"tideover/edge"
 )
 
 // benchRequest is about as large as real ones are.
-func benchRequest(till, key string) Draft {
-	return Draft{
+func benchRequest(till, key string) edge.Draft {
+	return edge.Draft{
 		ID: tideover.MakeID(testStore, till, key), TerminalUID: till, Terminal: till, Key: key, Hash: [32]byte{1},
 		Request: tideover.Request{
 			Kind: tideover.KindSale, Amount: 1299, Currency: "CNY", Method: "qr", Order: "A-1001", Instrument: "284512345678901234",

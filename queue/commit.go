@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tideover"
+	"tideover/edge"
 	"tideover/internal/die"
 )
 
@@ -35,7 +36,7 @@ const (
 // entry is an event on its way to the journal.
 type entry struct {
 	seq    uint64
-	event  *event
+	event  *edge.Event
 	sealed []byte
 	lazy   bool
 }
@@ -92,7 +93,7 @@ func (b *batch) add(e entry, keep int64) bool {
 	}
 	b.need += n
 	b.entries = append(b.entries, e)
-	b.ends = b.ends || e.event.Type == eventEnded
+	b.ends = b.ends || e.event.Type == edge.EventEnded
 	return true
 }
 
@@ -329,7 +330,7 @@ func (q *Queue) write(b *batch) error {
 			panic("queue: sequences out of order") // before it reaches the disk
 		}
 		last = e.seq
-		raw := e.event.encode()
+		raw := encodeEvent(e.event)
 		hash = chain(hash, e.seq, raw)
 		if err := journal.Put(seqKey(e.seq), encodeValue(raw, hash, e.sealed)); err != nil {
 			return err
@@ -374,7 +375,7 @@ func (q *Queue) land(b *batch, durable []Position) {
 			continue
 		}
 		q.index[e.event.ID] = e.seq
-		if e.event.Type == eventEnded && e.event.HubSeq != 0 {
+		if e.event.Type == edge.EventEnded && e.event.HubSeq != 0 {
 			durable = append(durable, Position{e.event.ID, e.event.HubSeq})
 		}
 		if r := q.live[e.event.ID]; r != nil && e.lazy {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tideover"
+	"tideover/edge"
 )
 
 func TestLazy_WaitsAtMostLazyMax(t *testing.T) {
@@ -42,7 +43,7 @@ func TestSeq_NeverGoesBack(t *testing.T) {
 	s.reopen()
 	for range 3 {
 		for range 50 {
-			if err := s.q.Move(d.ID, tideover.CauseSent, Note{}); err != nil {
+			if err := s.q.Move(d.ID, tideover.CauseSent, edge.Note{}); err != nil {
 				t.Fatal(err)
 			}
 		}

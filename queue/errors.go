@@ -27,9 +27,6 @@ var ErrUnknown = errors.New("the journal has no such transaction")
 // has ended. Nothing may be answered then.
 var ErrStopped = errors.New("the queue has stopped")
 
-// ErrMaySent is returned by [Queue.EndHere] where a byte of the transaction may have left, or where it has an end.
-var ErrMaySent = errors.New("the transaction may have left, or has an end")
-
 // CommitError ends [Queue.Run]: whether the last batch is on disk is not known, so nothing of it may be answered and the process
 // must end.
 type CommitError struct{ Err error }

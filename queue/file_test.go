@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"tideover"
+	"tideover/edge"
 )
 
 // written makes a file with leaves, a branch, overflow pages and free pages in it, and returns its path and what it holds.
@@ -58,7 +59,7 @@ func contentOf(t testing.TB, path string) [32]byte {
 			if err != nil {
 				return err
 			}
-			if e, err := decodeEvent(raw); err != nil || e.Type != eventMark {
+			if e, err := decodeEvent(raw); err != nil || e.Type != edge.EventMark {
 				fmt.Fprintf(h, "%x %x %x %v\n", k, raw, sealed, err)
 			}
 			return nil

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"tideover/edge"
 )
 
 // FuzzOpen writes over a part of a good file. Whatever comes of it, opening it neither panics nor kills the process; what opens is
@@ -39,15 +41,15 @@ func FuzzOpen(f *testing.F) {
 
 // FuzzEvent reads anything as an entry's value; what is read says the same when it is written again.
 func FuzzEvent(f *testing.F) {
-	for _, e := range []event{
-		{Type: eventMark, At: 1},
-		{Type: eventEnded, At: 1, ID: [16]byte{1}, Prev: 2, From: 3, Cause: 13, HubSeq: 4, Attempts: 1, Uplink: "eth1"},
+	for _, e := range []edge.Event{
+		{Type: edge.EventMark, At: 1},
+		{Type: edge.EventEnded, At: 1, ID: [16]byte{1}, Prev: 2, From: 3, Cause: 13, HubSeq: 4, Attempts: 1, Uplink: "eth1"},
 	} {
-		f.Add(encodeValue(e.encode(), [32]byte{1}, []byte("sealed")))
+		f.Add(encodeValue(encodeEvent(&e), [32]byte{1}, []byte("sealed")))
 	}
 	d := draft("till", "k")
-	e := d.event(eventAccepted, false)
-	f.Add(encodeValue(e.encode(), [32]byte{2}, nil))
+	e := edge.Accept(&d)
+	f.Add(encodeValue(encodeEvent(&e), [32]byte{2}, nil))
 	f.Fuzz(func(t *testing.T, v []byte) {
 		raw, hash, sealed, err := splitValue(v)
 		if err != nil {
@@ -57,8 +59,8 @@ func FuzzEvent(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := decodeEvent(e.encode())
-		if err != nil || !bytes.Equal(again.encode(), e.encode()) {
+		again, err := decodeEvent(encodeEvent(&e))
+		if err != nil || !bytes.Equal(encodeEvent(&again), encodeEvent(&e)) {
 			t.Fatalf("%x: %v", raw, err)
 		}
 		_ = encodeValue(raw, hash, sealed)

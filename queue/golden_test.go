@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"tideover"
+	"tideover/edge"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -82,7 +83,7 @@ func writeGolden(t *testing.T) {
 	must(s.q.EndHere(ctx, id("expired"), tideover.CauseExpired, tideover.Outcome{}))
 	s.end(approved(id("approved"), 1))
 	s.end(approved(id("corrected"), 2))
-	must(s.q.Move(id("corrected"), tideover.ToldReversing, Note{}))
+	must(s.q.Move(id("corrected"), tideover.ToldReversing, edge.Note{}))
 	again := told(id("corrected"), 3, tideover.StateReversed)
 	again.Corrected = true
 	s.end(again)
@@ -90,7 +91,7 @@ func writeGolden(t *testing.T) {
 	adopt := told(lost.ID, 4, tideover.StateDeclined)
 	adopt.Adopt = &lost
 	s.end(adopt)
-	s.q.CaughtUp(5)
+	s.q.CaughtUp(5, testEpoch)
 	s.q.Delivered(id("approved"), s.get(id("approved")).Seq)
 	_, err := s.q.Acknowledge(ctx, id("approved"), s.get(id("approved")).Seq)
 	must(err)

@@ -10,6 +10,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"tideover"
+	"tideover/edge"
 )
 
 // Filter says which transactions to list; its zero value lists all.
@@ -70,7 +71,7 @@ func (q *Queue) listLive(f Filter, before uint64) (page []tideover.Transaction, 
 	}
 	var found []*record
 	for _, r := range q.live {
-		if r.first < before && f.matches(r) {
+		if r.First < before && f.matches(r) {
 			found = append(found, r)
 		}
 	}
@@ -78,7 +79,7 @@ func (q *Queue) listLive(f Filter, before uint64) (page []tideover.Transaction, 
 	slices.Reverse(found)
 	if len(found) > f.Limit {
 		found = found[:f.Limit]
-		last = found[f.Limit-1].first
+		last = found[f.Limit-1].First
 	}
 	for _, r := range found {
 		page = append(page, r.Transaction)
@@ -143,7 +144,7 @@ func (q *Queue) acceptedBefore(before uint64) (ids []tideover.ID, firsts []uint6
 			if err != nil {
 				return fmt.Errorf("entry %d: %w: %w", end, err, ErrDamaged)
 			}
-			if e.Type == eventAccepted {
+			if e.Type == edge.EventAccepted || e.Type == edge.EventBarred {
 				ids, firsts = append(ids, e.ID), append(firsts, end)
 			}
 			key, value = c.Prev()

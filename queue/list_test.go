@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"tideover"
+	"tideover/edge"
 )
 
 func TestList_PagesNewestFirst(t *testing.T) {
@@ -12,7 +13,7 @@ func TestList_PagesNewestFirst(t *testing.T) {
 	var ids []tideover.ID
 	for i := range 25 {
 		till := []string{"a", "b"}[i%2]
-		d := draft(till, fmt.Sprint(i), func(d *Draft) { d.Request.Order = fmt.Sprint("O", i%5) })
+		d := draft(till, fmt.Sprint(i), func(d *edge.Draft) { d.Request.Order = fmt.Sprint("O", i%5) })
 		ids = append(ids, s.accept(d).ID)
 		if i < 10 {
 			s.end(approved(d.ID, uint64(i+1)))
@@ -74,7 +75,7 @@ func TestList_PagesNewestFirst(t *testing.T) {
 
 func TestStats_Counts(t *testing.T) {
 	s := newShop(t)
-	a, b := draft("till", "a"), draft("till", "b", func(d *Draft) { d.Request.Currency = "EUR" })
+	a, b := draft("till", "a"), draft("till", "b", func(d *edge.Draft) { d.Request.Currency = "EUR" })
 	s.accept(a)
 	s.accept(b)
 	st := s.q.Stats()

@@ -9,11 +9,12 @@ import (
 	"pgregory.net/rapid"
 
 	"tideover"
+	"tideover/edge"
 )
 
 // modelled is what the reference knows of one transaction.
 type modelled struct {
-	draft  Draft
+	draft  edge.Draft
 	state  tideover.State // as the till sees it
 	sent   bool           // in this process, or maybe in an earlier one
 	paper  paper          // what the journal says, with what waits for a commit
@@ -30,7 +31,7 @@ type paper struct {
 	acked     bool
 	untold    bool
 	hubSeq    uint64
-	draft     Draft
+	draft     edge.Draft
 }
 
 // model drives a queue and a plain reference side by side.
@@ -66,8 +67,8 @@ func TestQueue_Model(t *testing.T) {
 
 var modelKeys = rapid.SampledFrom([]string{"a", "b", "c", "d"})
 
-func modelDraft(key string, amount int64) Draft {
-	return draft("till", key, func(d *Draft) { d.Request.Amount, d.CreatedAt = amount, 1000 })
+func modelDraft(key string, amount int64) edge.Draft {
+	return draft("till", key, func(d *edge.Draft) { d.Request.Amount, d.CreatedAt = amount, 1000 })
 }
 
 // pick returns one of the known transactions, or skips.
@@ -137,7 +138,7 @@ func (m *model) move(t *rapid.T) {
 		tideover.CauseSent, tideover.CauseDoubt, tideover.ToldPending, tideover.ToldReversing, tideover.ToldManual,
 	}).Draw(t, "cause")
 	next, want := tideover.Next(k.state, cause)
-	err := m.s.q.Move(k.draft.ID, cause, Note{})
+	err := m.s.q.Move(k.draft.ID, cause, edge.Note{})
 	if (err == nil) != (want == nil) {
 		t.Fatalf("%s on %s: %v, want %v", cause, k.state, err, want)
 	}
@@ -165,7 +166,7 @@ func (m *model) adopt(t *rapid.T) {
 	m.tell(t, k, &d)
 }
 
-func (m *model) tell(t *rapid.T, k *modelled, adopt *Draft) {
+func (m *model) tell(t *rapid.T, k *modelled, adopt *edge.Draft) {
 	result, repeat := ends.Draw(t, "result"), rapid.IntRange(0, 5).Draw(t, "repeat") == 0
 	e := told(k.draft.ID, m.hubSeq+1, result)
 	if repeat = repeat && k.hubSeq != 0; repeat {
@@ -263,7 +264,7 @@ func (m *model) work(t *rapid.T) {
 		}
 		k := m.all[p.Key]
 		if k == nil || seen[p.ID] || p.Hash != k.draft.Hash || p.Request.Amount != k.draft.Request.Amount ||
-			string(p.Request.Payload) != string(k.draft.Request.Payload) || p.NeverSent == k.sent || p.State != k.state {
+			string(p.Request.Payload) != string(k.draft.Request.Payload) || p.NeverSent() == k.sent || p.State != k.state {
 			t.Fatalf("parcel %+v; want %+v", p, k)
 		}
 		seen[p.ID] = true

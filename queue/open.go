@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tideover"
+	"tideover/edge"
 )
 
 // Options say which queue to open and how to run it.
@@ -146,6 +147,7 @@ func load(o Options, known schema) (q *Queue, older uint32, err error) {
 		return nil, h.schema, migrate(f, w, o, journal, known, h)
 	}
 	q = newQueue(o, seal)
+	q.journal = [16]byte(h.Genesis[:])
 	if err := q.replay(w, journal, h); err != nil {
 		return nil, 0, err
 	}
@@ -224,7 +226,7 @@ func (h *head) genesis() [hashSize]byte {
 }
 
 // scan reads the journal in order, checks keys, chain and digests, and hands each event on.
-func scan(w *walker, journal bucket, h head, each func(seq uint64, e *event) error) (last uint64, hash [hashSize]byte, err error) {
+func scan(w *walker, journal bucket, h head, each func(seq uint64, e *edge.Event) error) (last uint64, hash [hashSize]byte, err error) {
 	hash = h.genesis()
 	err = w.entries(journal, func(key, value []byte) error {
 		if len(key) != 8 {
@@ -284,7 +286,7 @@ func openBolt(f *os.File, w *walker, o Options) (*bbolt.DB, error) {
 
 // migrate brings an older file up to the version that this program writes, one version and one commit after the other.
 func migrate(f *os.File, w *walker, o Options, journal bucket, known schema, h head) error {
-	if _, _, err := scan(w, journal, h, func(uint64, *event) error { return nil }); err != nil {
+	if _, _, err := scan(w, journal, h, func(uint64, *edge.Event) error { return nil }); err != nil {
 		return err
 	}
 	db, err := openBolt(f, w, o)
@@ -314,7 +316,7 @@ func migrate(f *os.File, w *walker, o Options, journal bucket, known schema, h h
 // replay builds memory from the journal.
 func (q *Queue) replay(w *walker, journal bucket, h head) (err error) {
 	refold := make(map[tideover.ID]bool) // had events after they were closed: folded again once bbolt can be read
-	q.headSeq, q.headHash, err = scan(w, journal, h, func(seq uint64, e *event) error {
+	q.headSeq, q.headHash, err = scan(w, journal, h, func(seq uint64, e *edge.Event) error {
 		if !q.note(seq, e) {
 			return nil
 		}
@@ -351,25 +353,29 @@ func (q *Queue) replay(w *walker, journal bucket, h head) (err error) {
 
 // note takes what an event says that is not a transaction's; it returns true for a transaction's event. Both when events are read
 // again and when they have become durable, so that a restart knows exactly what was known.
-func (q *Queue) note(seq uint64, e *event) bool {
+func (q *Queue) note(seq uint64, e *edge.Event) bool {
 	switch e.Type {
-	case eventTerminal:
+	case edge.EventTerminal:
 		if e.Terminal != nil {
 			q.terminals[e.Terminal.UID] = *e.Terminal
 		}
 		return false
-	case eventHeard:
+	case edge.EventHeard:
 		q.outbox.through(e.HubSeq)
+		q.epoch = e.Epoch
 		return false
-	case eventLedgerTime:
+	case edge.EventLedgerTime:
 		q.ledgerNoted = e.Ledger
 		return false
-	case eventMark:
+	case edge.EventGap:
+		q.gap = true
 		return false
-	case eventEnded:
+	case edge.EventMark:
+		return false
+	case edge.EventEnded:
 		q.outbox.add(e.HubSeq)
-	case eventNone, eventAccepted, eventEndedHere, eventDelivered, eventAcknowledged, eventHeld, eventReleased, eventUndo, eventSettled,
-		eventDropped, eventBuried, eventAdopted, eventTypesEnd:
+	case edge.EventNone, edge.EventAccepted, edge.EventEndedHere, edge.EventDelivered, edge.EventAcknowledged, edge.EventHeld, edge.EventReleased, edge.EventUndo, edge.EventSettle,
+		edge.EventDropped, edge.EventBuried, edge.EventAdopted, edge.EventBarred, edge.EventTypesEnd:
 	}
 	return true
 }
@@ -381,7 +387,7 @@ func (q *Queue) begin(f *os.File) error {
 		return err
 	}
 	q.seq = q.headSeq + seqStep
-	q.started, q.ledgerTime = q.seq, q.ledgerNoted
+	q.started, q.ledgerTime, q.epochNoted = q.seq, q.ledgerNoted, q.epoch
 	for _, id := range q.refold {
 		r, err := q.fold(id)
 		if err != nil {
@@ -393,18 +399,16 @@ func (q *Queue) begin(f *os.File) error {
 	}
 	q.refold = nil
 	for id, r := range q.live {
-		if r.untold {
+		if r.Untold {
 			q.untold[id] = struct{}{}
 		}
 		if r.Final() {
 			r.Seq = q.started // see fold
 			continue
 		}
-		next, err := tideover.Next(r.State, tideover.CauseReopened)
-		if err != nil {
-			return fmt.Errorf("reopen %s: %w", id, err)
+		if err := r.Reopen(q.draw()); err != nil {
+			return err
 		}
-		r.State, r.reopened, r.Seq = next, true, q.draw()
 		q.account(r, 1)
 	}
 	for _, r := range q.live {
@@ -431,4 +435,6 @@ func (q *Queue) mark() error {
 	return q.write(b)
 }
 
-func markEntry(seq uint64) entry { return entry{seq: seq, event: &event{Type: eventMark, At: now()}} }
+func markEntry(seq uint64) entry {
+	return entry{seq: seq, event: &edge.Event{Type: edge.EventMark, At: now()}}
+}

@@ -7,13 +7,21 @@ import (
 	"time"
 
 	"tideover"
+	"tideover/edge"
 )
 
 func now() tideover.Millis { return tideover.MillisOf(time.Now()) }
 
 // own submits a change of one transaction that is synced before the call returns. look runs in the committer under mu: it returns the
 // event to write, nil to write nothing, or the call's error.
-func (q *Queue) own(ctx context.Context, id tideover.ID, look func(*record) (*event, error)) (answer tideover.Transaction, err error) {
+func (q *Queue) own(ctx context.Context, id tideover.ID, look func(*record) (*edge.Event, error)) (tideover.Transaction, error) {
+	return q.ownOrFirst(ctx, id, look, nil)
+}
+
+// ownOrFirst is own, but for one thing: where the journal does not have the transaction, first returns the event that it begins with.
+func (q *Queue) ownOrFirst(
+	ctx context.Context, id tideover.ID, look func(*record) (*edge.Event, error), first func() *edge.Event,
+) (answer tideover.Transaction, err error) {
 	var r *record
 	var add entry
 	call := &request{ctx: ctx, class: classOwn, size: entryOverhead}
@@ -25,12 +33,20 @@ func (q *Queue) own(ctx context.Context, id tideover.ID, look func(*record) (*ev
 		if r, err = q.find(id); err != nil {
 			return err
 		}
-		if r == nil {
-			return ErrUnknown
+		var e *edge.Event
+		switch {
+		case r != nil:
+			e, err = look(r)
+		case first != nil:
+			r, e = &record{}, first()
+		default:
+			err = ErrUnknown
 		}
-		e, err := look(r)
 		if err != nil || e == nil {
-			answer, call.class = r.Transaction, classFlush
+			call.class = classFlush
+			if r != nil {
+				answer = r.Transaction
+			}
 			return err
 		}
 		e.ID, e.Prev, e.At = id, r.last, now()
@@ -48,6 +64,7 @@ func (q *Queue) own(ctx context.Context, id tideover.ID, look func(*record) (*ev
 		}
 		q.live[id] = r
 		q.apply(r, add.seq, add.event)
+		r.recall(add.event)
 		answer = r.Transaction
 		q.release(r)
 	}
@@ -57,39 +74,96 @@ func (q *Queue) own(ctx context.Context, id tideover.ID, look func(*record) (*ev
 	return answer, nil
 }
 
-// EndHere gives a transaction the edge's own end: CauseExpired or CauseCancelled. It is synced when EndHere returns, and nobody sees it
-// before. It fails with ErrMaySent unless the transaction is queued and no byte of it can have left; from then on [Queue.Move] lets
-// none leave. The end is a tombstone until [Queue.TombstoneTold]. Other errors: ErrUnknown, storage_full, ErrStopped, ctx's.
+// EndHere gives a transaction the edge's own end: CauseExpired, CauseCancelled, or CauseMoot for a reversal. It is synced when EndHere
+// returns, and nobody sees it before. It fails with edge.ErrMaySent unless the transaction is queued and no byte of it can have left;
+// from then on [Queue.Move] lets none leave. The end is a tombstone until [Queue.TombstoneTold]. Other errors: ErrUnknown, storage_full,
+// ErrStopped, ctx's.
 func (q *Queue) EndHere(ctx context.Context, id tideover.ID, cause tideover.Cause, o tideover.Outcome) error {
-	_, err := q.own(ctx, id, func(r *record) (*event, error) {
-		next, err := tideover.Next(r.State, cause)
-		if (cause != tideover.CauseExpired && cause != tideover.CauseCancelled) || err != nil || !r.neverSent() {
-			return nil, ErrMaySent
-		}
-		o.Result = next
-		return &event{Type: eventEndedHere, From: r.State, Cause: cause, Outcome: &o}, nil
-	})
+	_, err := q.own(ctx, id, func(r *record) (*edge.Event, error) { return r.EndHere(cause, o) })
 	return err
+}
+
+// Cancel ends a transaction here, or puts its cancel on disk, as [edge.Record.Cancel] decides; it is synced when Cancel returns. past is
+// asked at the moment of the decision, under the queue's lock; now is ledger time, 0 where it is not known. Errors: ErrUnknown, a
+// refusal, ErrStopped, ctx's.
+func (q *Queue) Cancel(
+	ctx context.Context, id tideover.ID, past func() edge.Past, by edge.By, now tideover.Millis,
+) (tideover.Transaction, error) {
+	return q.own(ctx, id, func(r *record) (*edge.Event, error) { return r.Cancel(past(), by, now) })
+}
+
+// Bar is Cancel for a key of which the journal may have nothing: then it is barred, so that a press of it that comes later finds it
+// cancelled. The draft names id, terminal and key alone.
+func (q *Queue) Bar(
+	ctx context.Context, d edge.Draft, past func() edge.Past, by edge.By, now tideover.Millis,
+) (tideover.Transaction, error) {
+	return q.ownOrFirst(ctx, d.ID,
+		func(r *record) (*edge.Event, error) { return r.Cancel(past(), by, now) },
+		func() *edge.Event {
+			e := edge.Bar(&d, past(), by, now)
+			return &e
+		})
+}
+
+// Hold keeps a transaction back; it is synced when Hold returns. Errors: ErrUnknown, a refusal, ErrStopped, ctx's.
+func (q *Queue) Hold(ctx context.Context, id tideover.ID, by edge.By) (tideover.Transaction, error) {
+	return q.own(ctx, id, func(r *record) (*edge.Event, error) { return r.Hold(by) })
+}
+
+// Release lets a transaction go that is held or manual; it is synced when Release returns. Errors as of Hold.
+func (q *Queue) Release(ctx context.Context, id tideover.ID, by edge.By) (tideover.Transaction, error) {
+	return q.own(ctx, id, func(r *record) (*edge.Event, error) { return r.Release(by) })
+}
+
+// Drop ends what never left, or clears an end that no till has acknowledged; it is synced when Drop returns. Errors as of Hold.
+func (q *Queue) Drop(
+	ctx context.Context, id tideover.ID, past func() edge.Past, by edge.By, now tideover.Millis,
+) (tideover.Transaction, error) {
+	return q.own(ctx, id, func(r *record) (*edge.Event, error) { return r.Drop(past(), by, now) })
+}
+
+// Settle puts a person's word on a manual transaction on record; it is synced when Settle returns, and the end follows once the ledger
+// has taken it. Errors as of Hold.
+func (q *Queue) Settle(ctx context.Context, id tideover.ID, as tideover.State, by edge.By) (tideover.Transaction, error) {
+	return q.own(ctx, id, func(r *record) (*edge.Event, error) { return r.SettleAs(as, by) })
+}
+
+// Retry hands a transaction out again now, if it rests. Errors: ErrUnknown, ErrStopped.
+func (q *Queue) Retry(id tideover.ID) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	r, err := q.find(id)
+	switch {
+	case err != nil:
+		return err
+	case r == nil:
+		return ErrUnknown
+	case r.slot.place == placeRest:
+		q.schedule(r)
+	case r.slot.place == placeOut:
+		r.slot.wakes-- // it does not rest when it is given back
+	}
+	return nil
 }
 
 // TombstoneTold tells that the hub knows of the edge's own end. It is written lazily: told twice does no harm.
 func (q *Queue) TombstoneTold(id tideover.ID) {
-	q.lazily(id, func(r *record) (event, bool) { return event{Type: eventBuried}, r.untold })
+	q.lazily(id, func(r *record) (edge.Event, bool) { return edge.Event{Type: edge.EventBuried}, r.Untold })
 }
 
 // Delivered tells that an answer with the end that came at or before seq was written to the till. It is written lazily.
 func (q *Queue) Delivered(id tideover.ID, seq uint64) {
-	q.lazily(id, func(r *record) (event, bool) {
+	q.lazily(id, func(r *record) (edge.Event, bool) {
 		wanted := r.Final() && !r.Delivered && r.EndSeq <= seq && len(q.lazy) < lazyDropMax
-		return event{Type: eventDelivered}, wanted
+		return edge.Event{Type: edge.EventDelivered}, wanted
 	})
 }
 
 // lazily lets an event of a transaction happen if look wants it.
-func (q *Queue) lazily(id tideover.ID, look func(*record) (event, bool)) {
+func (q *Queue) lazily(id tideover.ID, look func(*record) (edge.Event, bool)) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.settle(id) != nil {
+	if q.calm(id) != nil {
 		return
 	}
 	r, err := q.find(id)
@@ -105,25 +179,7 @@ func (q *Queue) lazily(id tideover.ID, look func(*record) (event, bool)) {
 // same again changes nothing. A seq from before the present end, and any while there is none, is refused with outcome_changed; one
 // that no till was told yet with invalid_request. Other errors: ErrUnknown, storage_full, ErrStopped, ctx's.
 func (q *Queue) Acknowledge(ctx context.Context, id tideover.ID, seq uint64) (tideover.Transaction, error) {
-	return q.own(ctx, id, func(r *record) (*event, error) {
-		switch {
-		case seq > r.Seq:
-			return nil, tideover.Refuse(tideover.CodeInvalidRequest,
-				"seq %d is beyond the transaction's, %d; acknowledge the seq that came with its end",
-				"seq %d 超过了该交易的 seq（%d）；请确认随结果返回的 seq", seq, r.Seq)
-		case !r.Final():
-			return nil, tideover.Refuse(tideover.CodeOutcomeChanged,
-				"the transaction has no end at present (it is %[1]s); ask for it again, and acknowledge its end when it has one",
-				"该交易目前没有最终结果（状态 %[1]s）；请再次查询，待有结果后再确认", r.State)
-		case seq < r.EndSeq:
-			return nil, tideover.Refuse(tideover.CodeOutcomeChanged,
-				"the end has changed since seq %d; show the present one, %s, and acknowledge seq %d",
-				"自 seq %d 之后结果已变更；请显示当前结果（%s）并确认 seq %d", seq, r.State, r.Seq)
-		case r.Acknowledged:
-			return nil, nil
-		}
-		return &event{Type: eventAcknowledged}, nil
-	})
+	return q.own(ctx, id, func(r *record) (*edge.Event, error) { return r.Acknowledge(seq) })
 }
 
 // PutTerminal stores a terminal as it is now. It is synced when PutTerminal returns. Errors: storage_full, ErrStopped, ctx's.
@@ -146,7 +202,7 @@ func (q *Queue) SetTerminals(ctx context.Context, all []tideover.Terminal) error
 			return storageFull()
 		}
 		for _, t := range changed {
-			b.add(entry{seq: q.draw(), event: &event{Type: eventTerminal, At: now(), Terminal: &t}}, 0)
+			b.add(entry{seq: q.draw(), event: &edge.Event{Type: edge.EventTerminal, At: now(), Terminal: &t}}, 0)
 		}
 		return nil
 	}})

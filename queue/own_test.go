@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"tideover"
+	"tideover/edge"
 )
 
 func TestEndHere_OnlyWhileNothingCanHaveLeft(t *testing.T) {
@@ -19,11 +20,11 @@ func TestEndHere_OnlyWhileNothingCanHaveLeft(t *testing.T) {
 	s.reopen()
 	s.accept(fresh)
 	s.accept(sent)
-	if err := s.q.Move(sent.ID, tideover.CauseSent, Note{}); err != nil {
+	if err := s.q.Move(sent.ID, tideover.CauseSent, edge.Note{}); err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range []Draft{sent, old} {
-		if err := end(d.ID); !errors.Is(err, ErrMaySent) {
+	for _, d := range []edge.Draft{sent, old} {
+		if err := end(d.ID); !errors.Is(err, edge.ErrMaySent) {
 			t.Fatalf("%s: got %v", d.Key, err)
 		}
 	}
@@ -33,7 +34,7 @@ func TestEndHere_OnlyWhileNothingCanHaveLeft(t *testing.T) {
 	if err := end(fresh.ID); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.q.Move(fresh.ID, tideover.CauseSent, Note{}); err == nil {
+	if err := s.q.Move(fresh.ID, tideover.CauseSent, edge.Note{}); err == nil {
 		t.Fatal("what has expired may leave")
 	}
 	s.crash()
@@ -70,7 +71,7 @@ func TestEndHere_OrSent(t *testing.T) {
 		s.accept(d)
 		var sent, ended error
 		var wg sync.WaitGroup
-		wg.Go(func() { sent = s.q.Move(d.ID, tideover.CauseSent, Note{}) })
+		wg.Go(func() { sent = s.q.Move(d.ID, tideover.CauseSent, edge.Note{}) })
 		wg.Go(func() { ended = s.q.EndHere(t.Context(), d.ID, tideover.CauseCancelled, tideover.Outcome{}) })
 		wg.Wait()
 		if (sent == nil) == (ended == nil) {

@@ -15,6 +15,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"tideover"
+	"tideover/edge"
 )
 
 // Queue is an open journal. Its methods are safe for concurrent use.
@@ -54,6 +55,9 @@ type Queue struct {
 	again     []Position // told again by the hub, and durable
 
 	ledgerTime, ledgerNoted tideover.Millis
+	journal                 [16]byte // names the file, and every copy of it
+	epoch, epochNoted       [16]byte // see CaughtUp: on disk, and what may still wait
+	gap                     bool     // see NoteGap
 
 	stopped  error // ErrStopped after a failed commit or Close
 	draining bool  // no more requests are taken
@@ -90,7 +94,7 @@ func (q *Queue) draw() uint64 {
 
 // account adds a record to the exposure, or takes it out. Every change of state or of amount is between a -1 and a +1.
 func (q *Queue) account(r *record, sign int) {
-	if !r.counts() {
+	if !r.Counts() {
 		return
 	}
 	q.counted.open += sign
@@ -104,7 +108,7 @@ func (q *Queue) change(r *record, step func()) {
 	q.account(r, -1)
 	step()
 	q.account(r, 1)
-	if r.untold {
+	if r.Untold {
 		q.untold[r.ID] = struct{}{}
 	} else {
 		delete(q.untold, r.ID)
@@ -114,7 +118,7 @@ func (q *Queue) change(r *record, step func()) {
 
 // apply makes an event part of a record. The table refusing one here is a fault of this program, and must not reach the disk.
 // Callers hold mu.
-func (q *Queue) apply(r *record, seq uint64, e *event) {
+func (q *Queue) apply(r *record, seq uint64, e *edge.Event) {
 	q.change(r, func() {
 		if err := r.apply(seq, e, true); err != nil {
 			panic(fmt.Sprintf("queue: %v", err))
@@ -123,7 +127,7 @@ func (q *Queue) apply(r *record, seq uint64, e *event) {
 }
 
 // later makes an event part of a record at once, and of the journal with a later commit. Callers hold mu.
-func (q *Queue) later(r *record, e event, sealed []byte) {
+func (q *Queue) later(r *record, e edge.Event, sealed []byte) {
 	e.ID, e.Prev, e.At, e.Digest = r.ID, r.last, tideover.MillisOf(time.Now()), digest(sealed)
 	seq := q.draw()
 	q.live[r.ID] = r
@@ -139,8 +143,8 @@ func (q *Queue) release(r *record) {
 	}
 }
 
-// settle waits until no commit under way changes the transaction, and says whether the queue still works. Callers hold mu.
-func (q *Queue) settle(id tideover.ID) error {
+// calm waits until no commit under way changes the transaction, and says whether the queue still works. Callers hold mu.
+func (q *Queue) calm(id tideover.ID) error {
 	for {
 		if q.stopped != nil {
 			return q.stopped
@@ -171,7 +175,7 @@ func (q *Queue) find(id tideover.ID) (*record, error) {
 func (q *Queue) fold(id tideover.ID) (*record, error) {
 	type step struct {
 		seq uint64
-		event
+		edge.Event
 	}
 	var steps []step
 	for seq := q.index[id]; seq != 0; {
@@ -187,7 +191,7 @@ func (q *Queue) fold(id tideover.ID) (*record, error) {
 	}
 	r := &record{}
 	for i := range slices.Backward(steps) {
-		if err := r.apply(steps[i].seq, &steps[i].event, steps[i].seq > q.started); err != nil {
+		if err := r.apply(steps[i].seq, &steps[i].Event, steps[i].seq > q.started); err != nil {
 			return nil, fmt.Errorf("%w: %w", err, ErrDamaged)
 		}
 	}
@@ -197,7 +201,7 @@ func (q *Queue) fold(id tideover.ID) (*record, error) {
 }
 
 // read returns a committed entry.
-func (q *Queue) read(seq uint64) (e event, sealed []byte, err error) {
+func (q *Queue) read(seq uint64) (e edge.Event, sealed []byte, err error) {
 	err = q.db.View(func(tx *bbolt.Tx) error {
 		raw, _, s, err := splitValue(tx.Bucket(bucketJournal).Get(seqKey(seq)))
 		if err != nil {
@@ -289,17 +293,19 @@ func (q *Queue) Holds(seq uint64, hash [32]byte) (holds bool, err error) {
 
 // sortByFirst orders records by their acceptance.
 func sortByFirst(records []*record) {
-	slices.SortFunc(records, func(a, b *record) int { return cmp.Compare(a.first, b.first) })
+	slices.SortFunc(records, func(a, b *record) int { return cmp.Compare(a.First, b.First) })
 }
 
 // Step is one entry of a transaction's history.
 type Step struct {
-	Seq   uint64
-	At    tideover.Millis // the edge's wall clock
-	What  string          // "accepted", "ended", "acknowledged" ...
-	Cause tideover.Cause  // CauseNone where the state stayed
-	State tideover.State  // after it
-	Hash  [32]byte        // the chain's, there
+	Seq    uint64
+	At     tideover.Millis // the edge's wall clock
+	What   string          // "accepted", "ended", "acknowledged" ...
+	By     string          // who asked for it, where it was a person
+	Reason string          // that person's
+	Cause  tideover.Cause  // CauseNone where the state stayed
+	State  tideover.State  // after it
+	Hash   [32]byte        // the chain's, there
 }
 
 // History returns what the journal has of a transaction, oldest first; what is not committed yet is not part of it. Errors:
@@ -315,7 +321,7 @@ func (q *Queue) History(id tideover.ID) ([]Step, error) {
 		return nil, ErrUnknown
 	}
 	var steps []Step
-	var events []event
+	var events []edge.Event
 	err = q.db.View(func(tx *bbolt.Tx) error {
 		for seq != 0 {
 			raw, hash, _, err := splitValue(tx.Bucket(bucketJournal).Get(seqKey(seq)))
@@ -326,7 +332,7 @@ func (q *Queue) History(id tideover.ID) ([]Step, error) {
 			if err != nil {
 				return fmt.Errorf("entry %d: %w: %w", seq, err, ErrDamaged)
 			}
-			steps = append(steps, Step{Seq: seq, At: e.At, What: e.Type.String(), Cause: e.Cause, Hash: hash})
+			steps = append(steps, Step{Seq: seq, At: e.At, What: e.Type.String(), By: e.By, Reason: e.Reason, Cause: e.Cause, Hash: hash})
 			events = append(events, e)
 			seq = e.Prev
 		}

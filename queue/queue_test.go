@@ -11,11 +11,15 @@ import (
 	"go.etcd.io/bbolt"
 
 	"tideover"
+	"tideover/edge"
 )
 
 const testStore = "shop-1"
 
-var testKey = [32]byte{1, 2, 3}
+var (
+	testKey   = [32]byte{1, 2, 3}
+	testEpoch = [16]byte{7} // of the ledger
+)
 
 // shop is a queue under test with its committer.
 type shop struct {
@@ -127,14 +131,14 @@ func check(t testing.TB, path string) {
 		if err != nil {
 			t.Fatalf("check: %v", err)
 		}
-		if folded.last != r.last || folded.hubSeq != r.hubSeq || folded.Hash != r.Hash || folded.EndSeq != r.EndSeq {
+		if folded.last != r.last || folded.HubSeq != r.HubSeq || folded.Hash != r.Hash || folded.EndSeq != r.EndSeq {
 			t.Fatalf("check: %s is one thing when replayed and another when walked back", id)
 		}
 	}
 }
 
-func draft(till, key string, change ...func(*Draft)) Draft {
-	d := Draft{
+func draft(till, key string, change ...func(*edge.Draft)) edge.Draft {
+	d := edge.Draft{
 		TerminalUID: till, Terminal: "name of " + till, Key: key, CreatedAt: tideover.MillisOf(time.Now()),
 		Request: tideover.Request{
 			Kind: tideover.KindSale, Amount: 1299, Currency: "CNY", Method: "qr", Order: "A-1", Instrument: "28451234",
@@ -149,13 +153,13 @@ func draft(till, key string, change ...func(*Draft)) Draft {
 	return d
 }
 
-func undoing(kind tideover.Kind, original tideover.ID) func(*Draft) {
-	return func(d *Draft) { d.Request.Kind, d.Request.Original = kind, original }
+func undoing(kind tideover.Kind, original tideover.ID) func(*edge.Draft) {
+	return func(d *edge.Draft) { d.Request.Kind, d.Request.Original = kind, original }
 }
 
 func yes(View) error { return nil }
 
-func (s *shop) accept(d Draft) tideover.Transaction {
+func (s *shop) accept(d edge.Draft) tideover.Transaction {
 	s.t.Helper()
 	tx, err := s.q.Accept(s.t.Context(), d, yes)
 	if err != nil {
@@ -213,16 +217,16 @@ func TestQueue_ATransactionsWholeLife(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.ID != tx.ID || !p.NeverSent || p.Reopened || p.Hash != d.Hash || string(p.Request.Payload) != string(d.Request.Payload) ||
+	if p.ID != tx.ID || !p.NeverSent() || p.Reopened || p.Hash != d.Hash || string(p.Request.Payload) != string(d.Request.Payload) ||
 		p.Request.Instrument != "28451234" {
 		t.Fatalf("parcel: %+v", p)
 	}
 	changed := s.q.Changed(tx.ID, tx.Seq)
-	if err := s.q.Move(tx.ID, tideover.CauseSent, Note{Uplink: "eth1"}); err != nil {
+	if err := s.q.Move(tx.ID, tideover.CauseSent, edge.Note{Uplink: "eth1"}); err != nil {
 		t.Fatal(err)
 	}
 	<-changed
-	if err := s.q.Move(tx.ID, tideover.ToldPending, Note{WaitingFor: "customer"}); err != nil {
+	if err := s.q.Move(tx.ID, tideover.ToldPending, edge.Note{WaitingFor: "customer"}); err != nil {
 		t.Fatal(err)
 	}
 	if got := s.get(tx.ID); got.State != tideover.StatePending || got.WaitingFor != "customer" || got.Attempts != 1 || got.Uplink != "eth1" {
@@ -262,3 +266,7 @@ func TestQueue_ATransactionsWholeLife(t *testing.T) {
 		t.Fatalf("replayed: %+v", again)
 	}
 }
+
+// unheard is what a process knows that has not heard the hub; complete is one that has, over a journal without a gap.
+func unheard() edge.Past  { return edge.Past{} }
+func complete() edge.Past { return edge.Past{Caught: true} }

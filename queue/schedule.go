@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tideover"
+	"tideover/edge"
 )
 
 // place is where a record stands in the order of work.
@@ -24,9 +25,10 @@ const (
 // slot is a record's part in the order of work.
 type slot struct {
 	place place
-	due   time.Time // placeRest
-	at    int       // its index in the heap of its place
-	wakes uint64    // placeOut: Queue.wakes when it was handed out
+	due   time.Time     // placeRest
+	at    int           // its index in the heap of its place
+	wakes uint64        // placeOut: Queue.wakes when it was handed out
+	back  chan struct{} // placeOut: closed when something else is to be done with it now
 }
 
 // line is a heap of records: ready ones by acceptance, resting ones by the end of their rest.
@@ -65,7 +67,7 @@ type lineup struct {
 
 func newLineup() lineup {
 	return lineup{
-		ready: line{less: func(a, b *record) bool { return a.first < b.first }},
+		ready: line{less: func(a, b *record) bool { return a.First < b.First }},
 		rest:  line{less: func(a, b *record) bool { return a.slot.due.Before(b.slot.due) }},
 		lanes: make(map[tideover.ID]map[*record]struct{}),
 		kick:  make(chan struct{}, 1),
@@ -129,17 +131,23 @@ func (q *Queue) schedule(r *record) {
 	}
 }
 
-// behind says whether a record has to wait for its original: a refund until that has its end, a reversal only until it was sent or
-// has an end. What is not open at this edge, or was accepted later, is not waited for.
+// behind says whether a record has to wait for its original. What is not open at this edge is not waited for.
 func (q *Queue) behind(r *record) bool {
-	if !r.Kind.Undoes() {
-		return false
-	}
 	original := q.live[r.Original]
-	if original == nil || original.Final() || original.first >= r.first {
-		return false
+	return original != nil && r.Behind(&original.Record)
+}
+
+// recall asks for a record back that is handed out, since an event changes what is to be done with it. Callers hold mu.
+func (r *record) recall(e *edge.Event) {
+	if r.slot.place != placeOut || r.slot.back == nil {
+		return
 	}
-	return r.Kind == tideover.KindRefund || original.neverSent()
+	switch e.Type {
+	case edge.EventUndo, edge.EventHeld, edge.EventReleased, edge.EventSettle, edge.EventEndedHere, edge.EventDropped:
+		close(r.slot.back)
+		r.slot.back = nil
+	default:
+	}
 }
 
 // changed tells everybody who waits that a record is not what it was. Callers hold mu.
@@ -162,15 +170,10 @@ func (q *Queue) changed(r *record) {
 
 // Parcel is a transaction to be worked on, with its request opened.
 type Parcel struct {
-	tideover.Transaction
-	Request        tideover.Request
-	InstrumentHash [32]byte
-	NeverSent      bool            // no byte of it can have left, from here or from anywhere
-	Reopened       bool            // found without an end when this process started: an earlier one may have sent it
-	Adopted        bool            // its record came from the hub
-	LedgerExpires  tideover.Millis // ledger time; 0 where it was not known at acceptance
-	Boot           [16]byte        // the boot that BootAt belongs to
-	BootAt         time.Duration   // when it was accepted, by the boot-time clock
+	edge.Record
+	Request  tideover.Request
+	Original *edge.Record    // what the journal has in memory of the transaction that it undoes; nil where it has nothing
+	Recalled <-chan struct{} // closed when something else is to be done with it now: it is to be given back
 }
 
 // Next returns the next transaction that needs work: open, not held, not waiting in its lane for an original, not resting, and not
@@ -224,7 +227,7 @@ func (q *Queue) handOut() (*record, time.Duration, error) {
 	if q.work.ready.Len() > 0 {
 		r := q.work.ready.records[0]
 		q.work.take(r)
-		r.slot.place, r.slot.wakes = placeOut, q.wakes
+		r.slot.place, r.slot.wakes, r.slot.back = placeOut, q.wakes, make(chan struct{})
 		if q.work.ready.Len() > 0 {
 			q.work.poke()
 		}
@@ -239,14 +242,18 @@ func (q *Queue) handOut() (*record, time.Duration, error) {
 // parcel opens a record's request.
 func (q *Queue) parcel(r *record) (Parcel, error) {
 	q.mu.Lock()
-	p := Parcel{
-		Transaction: r.Transaction, InstrumentHash: r.instrumentHash, NeverSent: r.neverSent(), Reopened: r.reopened,
-		Adopted: r.adopted, LedgerExpires: r.ledgerExpires, Boot: r.boot, BootAt: r.bootAt,
+	p := Parcel{Record: r.Record, Recalled: r.slot.back}
+	if original := q.live[r.Original]; original != nil && r.Kind.Undoes() {
+		of := original.Record
+		p.Original = &of
 	}
 	body, fresh := r.body, r.fresh
 	q.mu.Unlock()
 	if fresh != nil {
 		p.Request = *fresh
+		return p, nil
+	}
+	if p.Barred() {
 		return p, nil
 	}
 	e, sealed, err := q.read(body)
@@ -263,6 +270,20 @@ func (q *Queue) parcel(r *record) (Parcel, error) {
 	return p, nil
 }
 
+// Parcel returns a transaction as [Queue.Next] would, without handing it out. Errors: ErrUnknown, ErrStopped, ErrDamaged.
+func (q *Queue) Parcel(id tideover.ID) (Parcel, error) {
+	q.mu.Lock()
+	r, err := q.find(id)
+	q.mu.Unlock()
+	if err == nil && r == nil {
+		err = ErrUnknown
+	}
+	if err != nil {
+		return Parcel{}, err
+	}
+	return q.parcel(r)
+}
+
 // Back gives a transaction back that Next handed out. If it still needs work, it is handed out again after the rest, or at
 // [Queue.Wake]; at once, if Wake was called since it was handed out.
 func (q *Queue) Back(id tideover.ID, rest time.Duration) {
@@ -272,9 +293,10 @@ func (q *Queue) Back(id tideover.ID, rest time.Duration) {
 	if r == nil || r.slot.place != placeOut {
 		return
 	}
-	r.slot.place = placeNone
+	recalled := r.slot.back == nil
+	r.slot.place, r.slot.back = placeNone, nil
 	switch {
-	case r.Final() || r.State == tideover.StateHeld || q.behind(r) || rest <= 0 || q.wakes != r.slot.wakes:
+	case recalled || r.Final() || r.State == tideover.StateHeld || q.behind(r) || rest <= 0 || q.wakes != r.slot.wakes:
 		q.schedule(r)
 	default:
 		r.slot.due = time.Now().Add(rest)

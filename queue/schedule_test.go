@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tideover"
+	"tideover/edge"
 )
 
 func TestNext_OldestFirstAndRests(t *testing.T) {
@@ -66,7 +67,7 @@ func TestNext_Lanes(t *testing.T) {
 	stranger := draft("till", "stranger", undoing(tideover.KindRefund, tideover.ID{1}))
 	self := draft("till", "self", undoing(tideover.KindRefund, tideover.MakeID(testStore, "till", "self")))
 	other := draft("till", "other")
-	for _, d := range []Draft{refund, reversal, stranger, self, other} {
+	for _, d := range []edge.Draft{refund, reversal, stranger, self, other} {
 		s.accept(d)
 	}
 	ready := func(want ...string) {
@@ -83,15 +84,21 @@ func TestNext_Lanes(t *testing.T) {
 			t.Fatalf("got %v, want %v", got, want)
 		}
 	}
-	ready("sale", "stranger", "self", "other") // what is unknown here is not waited for, nor is oneself
-	if err := s.q.Move(sale.ID, tideover.CauseSent, Note{}); err != nil {
+	// What is unknown here is not waited for, nor is oneself. A reversal asks for its sale's cancel first, and waits for that end.
+	ready("sale", "reversal", "stranger", "self", "other")
+	if err := s.q.Move(sale.ID, tideover.CauseSent, edge.Note{}); err != nil {
 		t.Fatal(err)
 	}
+	s.q.Back(reversal.ID, 0)
 	ready("reversal")
+	if _, err := s.q.Cancel(t.Context(), sale.ID, unheard, edge.By{}, 0); err != nil {
+		t.Fatal(err)
+	}
+	s.q.Back(reversal.ID, 0)
 	s.q.Back(sale.ID, time.Hour)
-	ready()
-	s.end(approved(sale.ID, 1))
-	ready("refund")
+	ready("sale") // it was recalled while it was out
+	s.end(told(sale.ID, 1, tideover.StateReversed))
+	ready("refund", "reversal")
 	s.q.Back(refund.ID, 0)
 	ready("refund")
 	s.reopen()
@@ -105,7 +112,7 @@ func TestNext_ARefundWaitsAfterARestart(t *testing.T) {
 	s.accept(draft("till", "refund", undoing(tideover.KindRefund, sale.ID)))
 	s.reopen()
 	p, err := s.q.Next(t.Context())
-	if err != nil || p.Key != "sale" || !p.Reopened || p.NeverSent || p.State != tideover.StateInDoubt {
+	if err != nil || p.Key != "sale" || !p.Reopened || p.NeverSent() || p.State != tideover.StateInDoubt {
 		t.Fatalf("got %+v, %v", p, err)
 	}
 	if r, _, _ := s.q.handOut(); r != nil {

@@ -65,7 +65,7 @@ func (q *Queue) PendingByTerminal() map[string]int {
 	defer q.mu.Unlock()
 	pending := make(map[string]int)
 	for _, r := range q.live {
-		if r.counts() {
+		if r.Counts() {
 			pending[r.TerminalUID]++
 		}
 	}
@@ -77,7 +77,7 @@ func (q *Queue) Reopened() (n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, r := range q.live {
-		if r.reopened && !r.Final() {
+		if r.Reopened && !r.Final() {
 			n++
 		}
 	}

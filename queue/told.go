@@ -2,10 +2,9 @@ package queue
 
 import (
 	"errors"
-	"fmt"
-	"slices"
 
 	"tideover"
+	"tideover/edge"
 )
 
 // Position is one end in the hub's outbox.
@@ -18,61 +17,51 @@ type Position struct {
 type Told struct {
 	Position
 	Outcome   tideover.Outcome
-	Corrected bool   // it replaces another end that was told
-	Adopt     *Draft // what an edge without a record of the id needs; may be nil
+	Corrected bool        // it replaces another end that was told
+	Asked     bool        // the ledger knew of a cancel when it decided
+	Adopt     *edge.Draft // what a journal without a record of the id needs; may be nil
 }
 
 // End takes the hub's end. Memory has it when End returns; the disk has it with the next commit, after which [Options.Durable] is
-// called with its position. The same position told again changes nothing, and Durable is called again if it is on disk. An id that the
-// journal does not have enters it from Adopt, and is ErrUnknown without. An end that cannot follow the transaction's state is a
+// called with its position. The same position told again changes nothing, and Durable is called again if it is on disk. An approval that
+// was decided before the ledger knew of the cancel that is on this disk changes nothing either. An id that the journal does not have
+// enters it from Adopt, and is ErrUnknown without. An end that cannot follow the transaction's state is a
 // [*tideover.TransitionError]. Neither of these two is counted in HaveThrough.
 func (q *Queue) End(told Told) error {
-	cause, ok := tideover.Told(told.Outcome.Result)
-	if !ok || !told.Outcome.Result.Final() {
-		return fmt.Errorf("the hub told %q as an end", told.Outcome.Result)
-	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if err := q.settle(told.ID); err != nil {
+	if err := q.calm(told.ID); err != nil {
 		return err
 	}
 	r, err := q.find(told.ID)
+	if err == nil && r == nil && told.Adopt == nil {
+		err = ErrUnknown
+	}
 	if err != nil {
 		q.outbox.miss(told.HubSeq)
 		return err
 	}
-	if r == nil && told.Adopt == nil {
-		q.outbox.miss(told.HubSeq)
-		return ErrUnknown
-	}
-	if told.Adopt != nil && (r == nil || r.Hash != told.Adopt.Hash) {
+	if told.Adopt != nil && (r == nil || r.Hash != told.Adopt.Hash && !r.Barred()) {
 		r = q.adopt(r, told.Adopt)
 	}
-	// An end that a later word of the hub has taken back in memory is told at its old position again: then it is news.
-	if told.HubSeq != 0 && (told.HubSeq < r.hubSeq || told.HubSeq == r.hubSeq && r.EndSeq != 0) {
-		q.toldAgain(told.Position)
-		return nil
-	}
-	if told.HubSeq == 0 && r.State == told.Outcome.Result && r.EndSeq != 0 && !told.Corrected {
-		return nil
-	}
-	if _, err := tideover.Next(r.State, cause); err != nil {
+	e, take, err := r.Told(edge.Told{HubSeq: told.HubSeq, Outcome: told.Outcome, Corrected: told.Corrected, Asked: told.Asked})
+	switch {
+	case err != nil:
 		q.outbox.miss(told.HubSeq)
-		return fmt.Errorf("%s: %w", told.ID, err)
+		return err
+	case take == edge.TakeAgain:
+		q.toldAgain(told.Position)
+	case take == edge.TakeNew:
+		q.outbox.took(told.HubSeq)
+		q.later(r, e, nil)
 	}
-	q.outbox.took(told.HubSeq)
-	outcome := told.Outcome
-	q.later(r, event{
-		Type: eventEnded, From: r.State, Cause: cause, Outcome: &outcome, HubSeq: told.HubSeq, Corrected: told.Corrected,
-		Attempts: r.Attempts, Uplink: r.Uplink,
-	}, nil)
 	return nil
 }
 
 // toldAgain lets Durable be called again for a position, unless it still waits for its commit. Callers hold mu.
 func (q *Queue) toldAgain(p Position) {
 	for i := range q.lazy {
-		if e := q.lazy[i].event; e.Type == eventEnded && e.HubSeq == p.HubSeq {
+		if e := q.lazy[i].event; e.Type == edge.EventEnded && e.HubSeq == p.HubSeq {
 			return
 		}
 	}
@@ -82,10 +71,10 @@ func (q *Queue) toldAgain(p Position) {
 
 // Adopt enters the hub's record of a transaction whose end is not known yet: one that this edge has lost, or that it holds with
 // another request under the same id. It rides the next commit.
-func (q *Queue) Adopt(d Draft) error {
+func (q *Queue) Adopt(d edge.Draft) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if err := q.settle(d.ID); err != nil {
+	if err := q.calm(d.ID); err != nil {
 		return err
 	}
 	r, err := q.find(d.ID)
@@ -97,17 +86,14 @@ func (q *Queue) Adopt(d Draft) error {
 }
 
 // adopt enters the hub's request for a record, which may be nil. What it was before is not known: it is in doubt. Callers hold mu.
-func (q *Queue) adopt(r *record, d *Draft) *record {
-	sealed := q.seal.seal(d.ID, d.Request)
-	if r == nil {
+func (q *Queue) adopt(r *record, d *edge.Draft) *record {
+	known := r != nil
+	if !known {
 		r = &record{}
 		r.ID = d.ID
-		r.fresh = &d.Request
-		q.later(r, d.event(eventAccepted, true), sealed)
-	} else {
-		r.fresh = &d.Request
-		q.later(r, d.event(eventAdopted, true), sealed)
 	}
+	r.fresh = &d.Request
+	q.later(r, edge.Adopt(d, known), q.seal.seal(d.ID, d.Request))
 	if next, err := tideover.Next(r.State, tideover.CauseDoubt); err == nil {
 		q.change(r, func() { r.State, r.Seq = next, q.draw() })
 	}
@@ -116,15 +102,55 @@ func (q *Queue) adopt(r *record, d *Draft) *record {
 
 // CaughtUp tells that the hub has said everything in its outbox up to a position. [Queue.HaveThrough] becomes that position once what
 // was told is durable; no further than before the first position that could not be taken.
-func (q *Queue) CaughtUp(through uint64) {
+//
+// epoch names the span of the ledger's life in which it said so, and comes with the same commit: by it a ledger that is put back to an
+// older copy is known.
+func (q *Queue) CaughtUp(through uint64, epoch [16]byte) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	through = q.outbox.limit(through)
-	if q.stopped != nil || through <= q.outbox.have || through <= q.caughtUp {
+	through = max(q.outbox.limit(through), q.outbox.have, q.caughtUp)
+	if q.stopped != nil || through == max(q.outbox.have, q.caughtUp) && epoch == q.epochNoted {
 		return
 	}
-	q.caughtUp = through
-	q.enqueue(entry{seq: q.draw(), event: &event{Type: eventHeard, At: now(), HubSeq: through}, lazy: true}, true)
+	q.caughtUp, q.epochNoted = through, epoch
+	heard := &edge.Event{Type: edge.EventHeard, At: now(), HubSeq: through, Epoch: epoch}
+	q.enqueue(entry{seq: q.draw(), event: heard, lazy: true}, true)
+}
+
+// Epoch returns the newest epoch of the ledger that is on this edge's disk; zero where none is.
+func (q *Queue) Epoch() [16]byte {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.epoch
+}
+
+// NoteGap notes that this journal was restored from an older copy: part of the store's past is missing in it, for good. It rides the
+// next commit.
+func (q *Queue) NoteGap() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.stopped != nil || q.gap {
+		return
+	}
+	q.gap = true
+	q.enqueue(entry{seq: q.draw(), event: &edge.Event{Type: edge.EventGap, At: now()}, lazy: true}, true)
+}
+
+// Gap says whether [Queue.NoteGap] was ever called on this journal.
+func (q *Queue) Gap() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.gap
+}
+
+// Journal names this journal: it is random, and every copy of the file has it too.
+func (q *Queue) Journal() [16]byte { return q.journal }
+
+// Highest returns the highest outbox position that was ever taken, on disk or not.
+func (q *Queue) Highest() uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.outbox.highest
 }
 
 // HaveThrough returns up to which position the hub's outbox is on this edge's disk.
@@ -134,27 +160,14 @@ func (q *Queue) HaveThrough() uint64 {
 	return q.outbox.have
 }
 
-// Note says more about a change that is in memory only.
-type Note struct {
-	Uplink     string // CauseSent: the link that it leaves by
-	WaitingFor string // ToldPending
-}
-
-// memoryOnly are the causes of changes that are not written.
-var memoryOnly = []tideover.Cause{
-	tideover.CauseSent, tideover.CauseDoubt, tideover.ToldPending, tideover.ToldReversing, tideover.ToldManual,
-}
-
 // Move takes a change that is in memory only: CauseSent, CauseDoubt, ToldPending, ToldReversing or ToldManual. CauseSent is said before
-// the first byte leaves; it fails if the transaction has come to an end, or is held, in the meantime: then nothing may leave. Errors:
+// the first byte leaves; it fails if the transaction has come to an end, is held, or is to be cancelled, in the meantime: then nothing
+// may leave. Errors:
 // ErrUnknown, ErrStopped, a [*tideover.TransitionError].
-func (q *Queue) Move(id tideover.ID, cause tideover.Cause, n Note) error {
-	if !slices.Contains(memoryOnly, cause) {
-		return fmt.Errorf("%q is not a change of memory alone", cause)
-	}
+func (q *Queue) Move(id tideover.ID, cause tideover.Cause, n edge.Note) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if err := q.settle(id); err != nil {
+	if err := q.calm(id); err != nil {
 		return err
 	}
 	r, err := q.find(id)
@@ -164,33 +177,14 @@ func (q *Queue) Move(id tideover.ID, cause tideover.Cause, n Note) error {
 	if err != nil {
 		return err
 	}
-	next, err := tideover.Next(r.State, cause)
-	if err != nil {
-		return fmt.Errorf("%s: %w", id, err)
-	}
-	sent := cause == tideover.CauseSent
-	waits := ""
-	if next == tideover.StatePending {
-		waits = n.WaitingFor
-	}
-	if !sent && next == r.State && waits == r.WaitingFor {
-		return nil
+	if changes, err := r.Look(cause, n); err != nil || !changes {
+		return err
 	}
 	if q.seq-max(q.headSeq, q.started) >= seqStep-1 {
 		return errTooMany
 	}
 	q.live[id] = r
-	q.change(r, func() {
-		if sent {
-			r.Attempts++
-			r.Uplink = n.Uplink
-		}
-		r.left = r.left || cause != tideover.CauseDoubt // what the hub speaks of has been there
-		if r.Final() && !next.Final() {
-			r.unend()
-		}
-		r.State, r.WaitingFor, r.Seq, r.UpdatedAt = next, waits, q.draw(), now()
-	})
+	q.change(r, func() { r.Move(cause, n, q.draw(), now()) })
 	return nil
 }
 
@@ -209,7 +203,7 @@ func (q *Queue) NoteLedgerTime(t tideover.Millis) {
 		return
 	}
 	q.ledgerNoted = t
-	q.enqueue(entry{seq: q.draw(), event: &event{Type: eventLedgerTime, At: now(), Ledger: t}, lazy: true}, false)
+	q.enqueue(entry{seq: q.draw(), event: &edge.Event{Type: edge.EventLedgerTime, At: now(), Ledger: t}, lazy: true}, false)
 }
 
 // ledgerStep is how far ledger time runs on before the journal is told, in milliseconds.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"tideover"
+	"tideover/edge"
 )
 
 func TestEnd_RepeatsAndCorrections(t *testing.T) {
@@ -30,7 +31,7 @@ func TestEnd_RepeatsAndCorrections(t *testing.T) {
 		t.Fatal("the same end told twice changed something")
 	}
 	// A correction takes the acknowledgement back.
-	if err := s.q.Move(d.ID, tideover.ToldReversing, Note{}); err != nil {
+	if err := s.q.Move(d.ID, tideover.ToldReversing, edge.Note{}); err != nil {
 		t.Fatal(err)
 	}
 	if tx := s.get(d.ID); tx.Final() || tx.Outcome != nil || tx.Acknowledged || tx.EndSeq != 0 {
@@ -74,7 +75,7 @@ func TestEnd_AfterAnExcursionInMemory(t *testing.T) {
 	s.accept(d)
 	s.end(approved(d.ID, 1))
 	s.flush()
-	if err := s.q.Move(d.ID, tideover.ToldReversing, Note{}); err != nil {
+	if err := s.q.Move(d.ID, tideover.ToldReversing, edge.Note{}); err != nil {
 		t.Fatal(err)
 	}
 	s.end(told(d.ID, 2, tideover.StateDeclined))
@@ -90,7 +91,7 @@ func TestEnd_AdoptsWhatWasLost(t *testing.T) {
 	if err := s.q.End(approved(d.ID, 1)); !errors.Is(err, ErrUnknown) {
 		t.Fatalf("got %v", err)
 	}
-	s.q.CaughtUp(9)
+	s.q.CaughtUp(9, testEpoch)
 	s.flush()
 	if s.q.HaveThrough() != 0 {
 		t.Fatal("caught up past an end that could not be taken")
@@ -98,7 +99,7 @@ func TestEnd_AdoptsWhatWasLost(t *testing.T) {
 	e := approved(d.ID, 1)
 	e.Adopt = &d
 	s.end(e)
-	s.q.CaughtUp(9)
+	s.q.CaughtUp(9, testEpoch)
 	if s.q.HaveThrough() != 0 {
 		t.Fatal("caught up before it was on disk")
 	}
@@ -114,7 +115,7 @@ func TestEnd_AdoptsWhatWasLost(t *testing.T) {
 	if again := s.accept(d); !again.Replayed {
 		t.Fatal("the till's repeat was taken for new")
 	}
-	other := draft("till", "lost", func(d *Draft) { d.Request.Amount = 7 })
+	other := draft("till", "lost", func(d *edge.Draft) { d.Request.Amount = 7 })
 	_, err := s.q.Accept(t.Context(), other, yes)
 	refused(t, err, tideover.CodeKeyReused)
 }
@@ -122,7 +123,7 @@ func TestEnd_AdoptsWhatWasLost(t *testing.T) {
 func TestAdopt_ReplacesAnotherRequest(t *testing.T) {
 	s := newShop(t)
 	mine := draft("till", "k")
-	hubs := draft("till", "k", func(d *Draft) { d.Request.Amount, d.Request.Instrument = 700, "999" })
+	hubs := draft("till", "k", func(d *edge.Draft) { d.Request.Amount, d.Request.Instrument = 700, "999" })
 	s.accept(mine)
 	if err := s.q.Adopt(hubs); err != nil {
 		t.Fatal(err)
@@ -130,7 +131,7 @@ func TestAdopt_ReplacesAnotherRequest(t *testing.T) {
 	look := func() {
 		t.Helper()
 		p, err := s.q.Next(t.Context())
-		if err != nil || p.Amount != 700 || p.Request.Instrument != "999" || p.NeverSent || p.State != tideover.StateInDoubt || !p.Adopted {
+		if err != nil || p.Amount != 700 || p.Request.Instrument != "999" || p.NeverSent() || p.State != tideover.StateInDoubt || !p.Adopted {
 			t.Fatalf("got %+v, %v", p, err)
 		}
 		if _, amount := (View{s.q, &batch{}}).Open(); amount["CNY"] != 700 {
@@ -156,7 +157,7 @@ func TestAdopt_ReplacesAnotherRequest(t *testing.T) {
 
 func TestHaveThrough_WaitsForGaps(t *testing.T) {
 	s := newShop(t)
-	var drafts []Draft
+	var drafts []edge.Draft
 	for i := range 5 {
 		drafts = append(drafts, draft("till", fmt.Sprint(i)))
 		s.accept(drafts[i])
@@ -177,7 +178,7 @@ func TestHaveThrough_WaitsForGaps(t *testing.T) {
 	}
 	tell(2, 2, 3)
 	tell(3, 6, 3)
-	s.q.CaughtUp(5)
+	s.q.CaughtUp(5, testEpoch)
 	s.flush()
 	if s.q.HaveThrough() != 6 {
 		t.Fatalf("have through %d", s.q.HaveThrough())
@@ -195,7 +196,7 @@ func TestEnd_ComesBackAfterAWordTooLate(t *testing.T) {
 		s := newShop(t)
 		tx := s.accept(draft("till", "k1"))
 		s.end(approved(tx.ID, 1))
-		if err := s.q.Move(tx.ID, late, Note{}); err != nil {
+		if err := s.q.Move(tx.ID, late, edge.Note{}); err != nil {
 			t.Fatal(err)
 		}
 		s.end(approved(tx.ID, 1))
@@ -221,7 +222,7 @@ func TestCaughtUp_StopsBeforeWhatCouldNotBeRead(t *testing.T) {
 	if err := s.q.End(approved(unreadable, 1)); !errors.Is(err, ErrDamaged) {
 		t.Fatal(err)
 	}
-	s.q.CaughtUp(3)
+	s.q.CaughtUp(3, testEpoch)
 	s.flush()
 	if have := s.q.HaveThrough(); have != 0 {
 		t.Errorf("have through %d, and end 1 is nowhere", have)
@@ -232,7 +233,7 @@ func TestCaughtUp_StopsBeforeWhatCouldNotBeRead(t *testing.T) {
 func TestCaughtUp_WaitsOnce(t *testing.T) {
 	s := newShop(t)
 	for range 10 {
-		s.q.CaughtUp(5)
+		s.q.CaughtUp(5, testEpoch)
 	}
 	if n := s.q.Stats().Lazy; n != 1 {
 		t.Errorf("%d events wait", n)
