@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // ID names a transaction everywhere: at the till, on the edge's disk, in the hub's ledger and at the platform. It is a
@@ -48,6 +49,30 @@ func ParseID(s string) (ID, error) {
 		return ID{}, fmt.Errorf("%q: %w", s, ErrBadID)
 	}
 	return ID(b), nil
+}
+
+// ShortMin is the fewest characters of an id by which a person may name a transaction.
+const ShortMin = 6
+
+// ParseShort reads an id, or its first characters, [ShortMin] at least, and returns the first and the last id that begin with them: one
+// and the same where s is a whole id. Errors are [ErrBadID].
+func ParseShort(s string) (first, last ID, err error) {
+	whole := len(ID{}.String())
+	if len(s) == whole {
+		first, err = ParseID(s)
+		return first, first, err
+	}
+	if len(s) < ShortMin || len(s) > whole {
+		return first, last, fmt.Errorf("%q: %w", s, ErrBadID)
+	}
+	for bound, pad := range map[*ID]string{&first: "0", &last: "z"} {
+		b, err := crockford.DecodeString(s + strings.Repeat(pad, whole-len(s)))
+		if err != nil || len(b) != len(ID{}) || !strings.HasPrefix(ID(b).String(), s) { // the decoder skips line ends
+			return ID{}, ID{}, fmt.Errorf("%q: %w", s, ErrBadID)
+		}
+		*bound = ID(b)
+	}
+	return first, last, nil
 }
 
 // MarshalText implements encoding.TextMarshaler.

@@ -1,6 +1,7 @@
 package tideover_test
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 	"testing"
@@ -65,5 +66,38 @@ func TestParseID_RefusesEveryOtherSpelling(t *testing.T) {
 func TestID_ZeroIsNoTransaction(t *testing.T) {
 	if !(tideover.ID{}).IsZero() || tideover.MakeID("", "", "").IsZero() {
 		t.Error("only the zero value is zero")
+	}
+}
+
+func TestParseShort_BoundsWhatBeginsWithIt(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		id := tideover.ID(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "id"))
+		other := tideover.ID(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "other"))
+		same := rapid.IntRange(0, 16).Draw(t, "same")
+		copy(other[:same], id[:same])
+		short := id.String()[:rapid.IntRange(tideover.ShortMin, 26).Draw(t, "characters")]
+		first, last, err := tideover.ParseShort(short)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range []tideover.ID{id, other} {
+			within := bytes.Compare(first[:], x[:]) <= 0 && bytes.Compare(x[:], last[:]) <= 0
+			if within != strings.HasPrefix(x.String(), short) {
+				t.Fatalf("%s: %s is within: %v", short, x, within)
+			}
+		}
+		if (first == last) != (len(short) == 26) {
+			t.Fatalf("%s: from %s to %s", short, first, last)
+		}
+	})
+}
+
+func TestParseShort_RefusesWhatNoIDBeginsWith(t *testing.T) {
+	for _, s := range []string{
+		"", "9t2kq", "9T2KQX", "9t2kql", "9t2kqx ", "9t2kq\nx", "9t2kqx\n", "9t2kqx4r5hq9njbnyenbxwg121", "9t2kqx4r5hq9njbnyenbxwg1200",
+	} {
+		if _, _, err := tideover.ParseShort(s); !errors.Is(err, tideover.ErrBadID) {
+			t.Errorf("%q: %v, want ErrBadID", s, err)
+		}
 	}
 }
