@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"syscall"
 	"time"
@@ -48,7 +49,7 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	return s, err
 }
 
-// List returns transactions, oldest first.
+// List returns transactions, the newest first.
 func (c *Client) List(ctx context.Context, f Filter) (p Page, err error) {
 	q := url.Values{}
 	if f.State != tideover.StateNone {
@@ -56,6 +57,9 @@ func (c *Client) List(ctx context.Context, f Filter) (p Page, err error) {
 	}
 	if f.Terminal != "" {
 		q.Set("terminal", f.Terminal)
+	}
+	if f.NotHandedOver {
+		q.Set("not_handed_over", "")
 	}
 	if f.After != "" {
 		q.Set("after", f.After)
@@ -67,10 +71,52 @@ func (c *Client) List(ctx context.Context, f Filter) (p Page, err error) {
 	return p, err
 }
 
-// Show returns one transaction with its history.
-func (c *Client) Show(ctx context.Context, id tideover.ID) (d Detail, err error) {
-	err = c.call(ctx, http.MethodGet, "/v1/transactions/"+id.String(), nil, &d)
+// Show returns one transaction with its history. id may be the first characters of one, [tideover.ShortMin] at least.
+func (c *Client) Show(ctx context.Context, id string) (d Detail, err error) {
+	err = c.call(ctx, http.MethodGet, "/v1/transactions/"+url.PathEscape(id), nil, &d)
 	return d, err
+}
+
+// Act does to a transaction what a person wants, and returns what became of it. id is as in [Client.Show].
+func (c *Client) Act(ctx context.Context, id string, a Action) (d Detail, err error) {
+	err = c.call(ctx, http.MethodPost, "/v1/transactions/"+url.PathEscape(id)+"/"+string(a.Verb), a, &d)
+	return d, err
+}
+
+// Export calls each for every transaction in the journal, the newest first, as they arrive. It returns each's first error; an [*Error]
+// where the daemon broke off.
+func (c *Client) Export(ctx context.Context, each func(Detail) error) error {
+	call, cancel := context.WithCancel(ctx)
+	defer cancel()
+	hung := time.AfterFunc(callWait, cancel) // the whole may take long, and its next line may not
+	defer hung.Stop()
+	resp, err := c.send(call, &http.Client{Transport: c.http.Transport}, http.MethodGet, "/v1/export", nil)
+	if err != nil {
+		if call.Err() != nil && ctx.Err() == nil {
+			err = c.unreachable(os.ErrDeadlineExceeded)
+		}
+		return err
+	}
+	defer resp.Body.Close()
+	for lines := json.NewDecoder(resp.Body); ; {
+		var d Detail
+		if err := lines.Decode(&d); errors.Is(err, io.EOF) {
+			return nil
+		} else if ctx.Err() != nil {
+			return ctx.Err()
+		} else if err != nil {
+			return &Error{
+				Status: http.StatusInternalServerError, Code: string(tideover.CodeInternal),
+				What: tideover.Textf("the daemon broke off: what was written is not the whole", "守护进程中断了导出：已写出的内容不完整"),
+				Hint: tideover.Textf("look at its log, and export again", "请查看其日志后重新导出"),
+			}
+		}
+		hung.Stop() // each may write to somebody who reads slowly
+		if err := each(d); err != nil {
+			return err
+		}
+		hung.Reset(callWait)
+	}
 }
 
 // Terminals lists every till, revoked ones included.
@@ -92,37 +138,14 @@ func (c *Client) Revoke(ctx context.Context, name string) error {
 
 // call makes one call and reads its answer.
 func (c *Client) call(ctx context.Context, method, path string, body, into any) error {
-	var sent io.Reader
-	if body != nil {
-		b, err := json.Marshal(body)
-		if err != nil {
-			return err
-		}
-		sent = bytes.NewReader(b)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://tideover"+path, sent)
+	resp, err := c.send(ctx, c.http, method, path, body)
 	if err != nil {
 		return err
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return c.unreachable(err)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, answerMax))
 	if err != nil {
 		return c.unreachable(err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		e := &Error{Status: resp.StatusCode}
-		if json.Unmarshal(answer, e) != nil || e.What.En == "" {
-			e.What = tideover.Textf("the daemon answered %s", "守护进程答复 %s", resp.Status)
-			e.Hint = tideover.Textf("is that socket another program's? check admin.socket", "该套接字可能属于其他程序，请检查 admin.socket")
-		}
-		return e
 	}
 	if into == nil {
 		return nil
@@ -131,6 +154,43 @@ func (c *Client) call(ctx context.Context, method, path string, body, into any) 
 		return fmt.Errorf("read the daemon's answer: %w", err)
 	}
 	return nil
+}
+
+// send makes one call; what it returns is an answer of status 200, whose body is to be closed.
+func (c *Client) send(ctx context.Context, by *http.Client, method, path string, body any) (*http.Response, error) {
+	var sent io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		sent = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://tideover"+path, sent)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := by.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, c.unreachable(err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, answerMax))
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	e := &Error{Status: resp.StatusCode}
+	if json.Unmarshal(answer, e) != nil || e.What.En == "" {
+		e.What = tideover.Textf("the daemon answered %s", "守护进程答复 %s", resp.Status)
+		e.Hint = tideover.Textf("is that socket another program's? check admin.socket", "该套接字可能属于其他程序，请检查 admin.socket")
+	}
+	return nil, e
 }
 
 // unreachable says why no daemon answered, and what to do.

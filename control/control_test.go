@@ -2,6 +2,7 @@ package control_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"strings"
 	"sync"
@@ -51,11 +53,17 @@ type house struct {
 	pair    control.PairRequest
 	by      control.Peer
 	revoked string
+	acted   control.Action
+	target  tideover.ID
+	broken  bool          // Export fails on its way
 	block   chan struct{} // closed: Status returns
 	entered chan struct{}
 }
 
 var theID = tideover.MakeID("shop", "uid", "key")
+
+// twins begin with the same characters.
+var twins = []tideover.ID{{0: 0xff, 15: 1}, {0: 0xff, 15: 2}}
 
 func (h *house) Status() control.Status {
 	if h.block != nil {
@@ -76,13 +84,51 @@ func (h *house) List(_ context.Context, f control.Filter) (control.Page, error) 
 
 func (h *house) Show(_ context.Context, id tideover.ID) (control.Detail, error) {
 	if id != theID {
-		return control.Detail{}, control.NotFound("unknown_transaction",
-			tideover.Textf("no transaction %s", "没有交易 %s", id), tideover.Textf("look at the list", "请查看列表"))
+		return control.Detail{}, control.Unknown(id.String())
 	}
+	return theDetail(), nil
+}
+
+func theDetail() control.Detail {
+	t := tideover.Transaction{ID: theID, State: tideover.StateApproved, Kind: tideover.KindSale, Terminal: "till-1"}
 	return control.Detail{
-		Transaction: tideover.Transaction{ID: id, State: tideover.StateApproved, Kind: tideover.KindSale, Terminal: "till-1"},
-		History:     []control.Event{{Seq: 1, Event: "accepted", State: tideover.StateQueued}},
-	}, nil
+		Transaction: control.Transaction{Transaction: t, NotHandedOver: true},
+		History:     []control.Event{{Seq: 1, Event: "accepted", State: tideover.StateQueued, By: "uid 0 (root)", Detail: "why"}},
+	}
+}
+
+func (h *house) Find(first, last tideover.ID) (found []tideover.ID) {
+	for _, id := range append(twins, theID) {
+		if bytes.Compare(first[:], id[:]) <= 0 && bytes.Compare(id[:], last[:]) <= 0 {
+			found = append(found, id)
+		}
+	}
+	return found
+}
+
+func (h *house) Act(ctx context.Context, id tideover.ID, a control.Action, by control.Peer) (control.Detail, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.target, h.acted, h.by = id, a, by
+	if a.Verb == control.VerbDrop {
+		return control.Detail{}, tideover.Refuse(tideover.CodeNotPossible, "it may have been sent", "可能已发出")
+	}
+	return h.Show(ctx, id)
+}
+
+// exported is more than any buffer on the way holds.
+const exported = 5000
+
+func (h *house) Export(_ context.Context, each func(control.Detail) error) error {
+	for n := range exported {
+		if h.broken && n == exported/2 {
+			return errors.New("the journal is damaged")
+		}
+		if err := each(theDetail()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (h *house) Terminals(context.Context) (control.TerminalList, error) {
@@ -144,7 +190,7 @@ func TestServer_AnswersItsClient(t *testing.T) {
 	if err != nil || status.Store != "shop" || status.Verdict.Well || status.Verdict.Findings[0].Next.Zh == "" {
 		t.Errorf("status %+v, %v", status, err)
 	}
-	f := control.Filter{State: tideover.StateInDoubt, Terminal: "前台 & co", After: "x y", Limit: 7}
+	f := control.Filter{State: tideover.StateInDoubt, Terminal: "前台 & co", NotHandedOver: true, After: "x y", Limit: 7}
 	page, err := c.List(ctx, f)
 	if err != nil || page.Next != "more" || page.Transactions == nil || h.asked != f {
 		t.Errorf("page %+v, %v; asked for %+v", page, err, h.asked)
@@ -152,9 +198,10 @@ func TestServer_AnswersItsClient(t *testing.T) {
 	if _, err := c.List(ctx, control.Filter{}); err != nil || h.asked.Limit != control.ListDefault {
 		t.Errorf("asked for %+v, %v", h.asked, err)
 	}
-	d, err := c.Show(ctx, theID)
-	if err != nil || d.Transaction.ID != theID || d.Transaction.State != tideover.StateApproved || len(d.History) != 1 {
-		t.Errorf("detail %+v, %v", d, err)
+	for _, name := range []string{theID.String(), theID.String()[:tideover.ShortMin]} {
+		if d, err := c.Show(ctx, name); err != nil || !reflect.DeepEqual(d, theDetail()) {
+			t.Errorf("detail %+v, %v", d, err)
+		}
 	}
 	l, err := c.Terminals(ctx)
 	if err != nil || len(l.Terminals) != 1 || l.Terminals[0].Name != "前台" || l.Terminals[0].Open != 2 {
@@ -175,7 +222,12 @@ func TestServer_AnswersItsClient(t *testing.T) {
 func TestServer_SaysWhyNot(t *testing.T) {
 	path, _ := open(t, &house{})
 	c, ctx := control.Dial(path), t.Context()
-	_, unknown := c.Show(ctx, tideover.MakeID("other", "", ""))
+	_, unknown := c.Show(ctx, tideover.MakeID("other", "", "").String())
+	_, none := c.Show(ctx, "000000")
+	_, twin := c.Show(ctx, twins[0].String()[:10])
+	_, tooShort := c.Show(ctx, theID.String()[:tideover.ShortMin-1])
+	_, impossible := c.Act(ctx, theID.String(), control.Action{Verb: control.VerbDrop, Reason: "why"})
+	_, asNothing := c.Act(ctx, theID.String(), control.Action{Verb: control.VerbSettle, Reason: "why"})
 	_, taken := c.Pair(ctx, control.PairRequest{Name: "taken"})
 	_, nameless := c.Pair(ctx, control.PairRequest{Replace: true})
 	_, tooMany := c.List(ctx, control.Filter{Limit: control.ListMax + 1})
@@ -184,11 +236,16 @@ func TestServer_SaysWhyNot(t *testing.T) {
 		status int
 		code   string
 	}{
-		"unknown":  {unknown, http.StatusNotFound, "unknown_transaction"},
-		"taken":    {taken, http.StatusConflict, "name_in_use"},
-		"nameless": {nameless, http.StatusBadRequest, "invalid_request"},
-		"too many": {tooMany, http.StatusBadRequest, "invalid_request"},
-		"internal": {c.Revoke(ctx, "broken"), http.StatusInternalServerError, "internal_error"},
+		"unknown":    {unknown, http.StatusNotFound, "unknown_transaction"},
+		"none":       {none, http.StatusNotFound, "unknown_transaction"},
+		"twin":       {twin, http.StatusConflict, "ambiguous_id"},
+		"too short":  {tooShort, http.StatusBadRequest, "invalid_request"},
+		"impossible": {impossible, http.StatusConflict, "not_possible"},
+		"as nothing": {asNothing, http.StatusBadRequest, "invalid_request"},
+		"taken":      {taken, http.StatusConflict, "name_in_use"},
+		"nameless":   {nameless, http.StatusBadRequest, "invalid_request"},
+		"too many":   {tooMany, http.StatusBadRequest, "invalid_request"},
+		"internal":   {c.Revoke(ctx, "broken"), http.StatusInternalServerError, "internal_error"},
 	} {
 		e, ok := errors.AsType[*control.Error](tc.err)
 		if !ok || e.Status != tc.status || e.Code != tc.code || e.What.Zh == "" {
@@ -200,13 +257,16 @@ func TestServer_SaysWhyNot(t *testing.T) {
 		return net.Dial("unix", path)
 	}}}
 	for call, want := range map[string]int{
-		"GET /v2/status":                          http.StatusNotFound,
-		"DELETE /v1/terminals":                    http.StatusNotFound,
-		"GET /v1/transactions/ILOU":               http.StatusBadRequest,
-		"GET /v1/transactions?state=happy":        http.StatusBadRequest,
-		"POST /v1/terminals/revoke nonsense":      http.StatusBadRequest,
-		`POST /v1/terminals/revoke {"nam":"a"}`:   http.StatusBadRequest,
-		`POST /v1/terminals/revoke {"name":"a"}1`: http.StatusBadRequest,
+		"GET /v2/status":                                                               http.StatusNotFound,
+		"DELETE /v1/terminals":                                                         http.StatusNotFound,
+		"GET /v1/transactions/ILOU":                                                    http.StatusBadRequest,
+		"GET /v1/transactions?state=happy":                                             http.StatusBadRequest,
+		"POST /v1/transactions/000000/burn {}":                                         http.StatusBadRequest,
+		`POST /v1/transactions/000000/hold {"as":"happy"}`:                             http.StatusBadRequest,
+		`POST /v1/transactions/000000/hold {"as":"approved"}`:                          http.StatusBadRequest,
+		"POST /v1/terminals/revoke nonsense":                                           http.StatusBadRequest,
+		`POST /v1/terminals/revoke {"nam":"a"}`:                                        http.StatusBadRequest,
+		`POST /v1/terminals/revoke {"name":"a"}1`:                                      http.StatusBadRequest,
 		"POST /v1/terminals/revoke {\"name\":\"" + strings.Repeat("x", 70<<10) + "\"}": http.StatusBadRequest,
 	} {
 		parts := strings.SplitN(call, " ", 3)
@@ -391,42 +451,4 @@ func dialAsNobody(path string) (c net.Conn, err error) {
 	}()
 	<-done
 	return c, err
-}
-
-func TestJudge_FindsWhatIsWrong(t *testing.T) {
-	now := tideover.MillisOf(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
-	well := func() control.Status {
-		return control.Status{
-			Store: "shop", Now: now, Hub: control.Hub{Connected: true, LedgerTime: now, CaughtUp: true},
-			Endpoint: control.Endpoint{Accepting: true}, Storage: control.Storage{FreeBytes: 1 << 30, Path: "/var/lib/tideover"},
-			Certificate: control.Certificate{NotAfter: now.Add(365 * 24 * time.Hour)},
-			Uplinks:     []control.Uplink{{Name: "eth1", Connected: true}},
-		}
-	}
-	if v := control.Judge(well(), 72*time.Hour); !v.Well || v.Findings == nil {
-		t.Errorf("a shop that is well: %+v", v)
-	}
-	for code, change := range map[string]func(*control.Status){
-		"not_accepting": func(s *control.Status) { s.Endpoint.Accepting = false },
-		"storage_low":   func(s *control.Status) { s.Storage.FreeBytes = 1 << 20 },
-		"manual":        func(s *control.Status) { s.Queue.ByState = map[string]int{"manual": 3} },
-		"hub_unreachable": func(s *control.Status) {
-			s.Hub.Connected, s.Hub.Since, s.Hub.Error = false, now.Add(-time.Hour), "timeout"
-		},
-		"hub_refused": func(s *control.Status) {
-			s.Hub.Connected, s.Hub.Refused, s.Hub.Error = false, true, "the store was revoked"
-		},
-		"offline_age": func(s *control.Status) { s.Queue.OldestAt = now.Add(-73 * time.Hour) },
-		"clock_off":   func(s *control.Status) { s.Hub.LedgerTime = now.Add(time.Hour) },
-		"certificate": func(s *control.Status) { s.Certificate.NotAfter = now.Add(24 * time.Hour) },
-		"uplink_down": func(s *control.Status) { s.Uplinks = append(s.Uplinks, control.Uplink{Name: "wwan0"}) },
-		"superseded":  func(s *control.Status) { s.Alarms = []control.Finding{{Code: "superseded"}} },
-	} {
-		s := well()
-		change(&s)
-		v := control.Judge(s, 72*time.Hour)
-		if v.Well || len(v.Findings) != 1 || v.Findings[0].Code != code {
-			t.Errorf("%s: %+v", code, v)
-		}
-	}
 }

@@ -32,12 +32,16 @@ func peerOf(c *net.UnixConn) (p Peer, err error) {
 	return Peer{PID: cred.Pid, UID: cred.Uid, GID: cred.Gid}, nil
 }
 
-// String names the user for the journal and the log: "root", "uid 1000".
+// nameMax bounds a user's name in the journal, in bytes; the kernel's own tools stop at 32.
+const nameMax = 64
+
+// String names the user for the journal and the log: "uid 0 (root)", and "uid 1000" where the machine has no name for it.
 func (p Peer) String() string {
-	if u, err := user.LookupId(strconv.FormatUint(uint64(p.UID), 10)); err == nil {
-		return u.Username
+	uid := strconv.FormatUint(uint64(p.UID), 10)
+	if u, err := user.LookupId(uid); err == nil && len(u.Username) <= nameMax && printable(u.Username) {
+		return "uid " + uid + " (" + u.Username + ")"
 	}
-	return "uid " + strconv.FormatUint(uint64(p.UID), 10)
+	return "uid " + uid
 }
 
 // may says whether the peer is answered: root and the daemon's own user are.

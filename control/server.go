@@ -30,11 +30,21 @@ type Backend interface {
 	// Status does not block on the network. Its Verdict is the backend's to make, with [Judge].
 	Status() Status
 
-	// List returns transactions, oldest first. Filter.Limit is between 1 and [ListMax].
+	// List returns transactions, the newest first. Filter.Limit is between 1 and [ListMax].
 	List(ctx context.Context, f Filter) (Page, error)
 
-	// Show returns one transaction with its history; an unknown one is [NotFound].
+	// Find returns ids from first to last, both included, that the journal has: all of them, or the first few.
+	Find(first, last tideover.ID) []tideover.ID
+
+	// Show returns one transaction with its history; an unknown one is [Unknown].
 	Show(ctx context.Context, id tideover.ID) (Detail, error)
+
+	// Act does to a transaction what a person wants. What it returns is on disk; the hub's answer to it, where it needs one, is waited
+	// for a few seconds. An unknown transaction is [Unknown].
+	Act(ctx context.Context, id tideover.ID, a Action, by Peer) (Detail, error)
+
+	// Export calls each for every transaction in the journal, the newest first, and returns its first error.
+	Export(ctx context.Context, each func(Detail) error) error
 
 	// Terminals lists every till, revoked ones included.
 	Terminals(ctx context.Context) (TerminalList, error)
@@ -127,6 +137,8 @@ func (s *Server) handler() http.Handler {
 	m.Handle("GET /v1/status", s.answer(func(r *http.Request) (any, error) { return s.backend.Status(), nil }))
 	m.Handle("GET /v1/transactions", s.answer(s.list))
 	m.Handle("GET /v1/transactions/{id}", s.answer(s.show))
+	m.Handle("POST /v1/transactions/{id}/{verb}", s.answer(s.act))
+	m.Handle("GET /v1/export", s.allowed(s.export))
 	m.Handle("GET /v1/terminals", s.answer(func(r *http.Request) (any, error) { return s.backend.Terminals(r.Context()) }))
 	m.Handle("POST /v1/terminals/pair", s.answer(s.pair))
 	m.Handle("POST /v1/terminals/revoke", s.answer(s.revoke))
@@ -138,8 +150,8 @@ func (s *Server) handler() http.Handler {
 	return m
 }
 
-// answer runs one call for a peer that may ask, and writes what it returns as JSON.
-func (s *Server) answer(call func(*http.Request) (any, error)) http.Handler {
+// allowed runs one call for a peer that may ask.
+func (s *Server) allowed(call http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		peer := peerFrom(r.Context())
 		if !peer.may() {
@@ -152,6 +164,13 @@ func (s *Server) answer(call func(*http.Request) (any, error)) http.Handler {
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, bodyMax)
+		call(w, r)
+	})
+}
+
+// answer runs one call for a peer that may ask, and writes what it returns as JSON.
+func (s *Server) answer(call func(*http.Request) (any, error)) http.Handler {
+	return s.allowed(func(w http.ResponseWriter, r *http.Request) {
 		v, err := call(r)
 		if err != nil {
 			v = asError(err)
@@ -179,41 +198,11 @@ func (s *Server) write(w http.ResponseWriter, v any) {
 }
 
 // badRequest says what is wrong with a call; the commands never make one like it.
-func badRequest(err error) error {
+func badRequest(err error) *Error {
 	return &Error{
 		Status: http.StatusBadRequest, Code: string(tideover.CodeInvalidRequest),
 		What: tideover.Textf("malformed call: %v", "请求格式错误：%v", err), Hint: tideover.Textf("correct the call", "请修改请求"),
 	}
-}
-
-func (s *Server) list(r *http.Request) (any, error) {
-	q := r.URL.Query()
-	f := Filter{Terminal: q.Get("terminal"), After: q.Get("after"), Limit: ListDefault}
-	if v := q.Get("state"); v != "" {
-		if err := f.State.UnmarshalText([]byte(v)); err != nil {
-			return nil, badRequest(err)
-		}
-	}
-	if v := q.Get("limit"); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil || n < 1 || n > ListMax {
-			return nil, badRequest(errors.New("limit is a number from 1 to " + strconv.Itoa(ListMax)))
-		}
-		f.Limit = n
-	}
-	page, err := s.backend.List(r.Context(), f)
-	if page.Transactions == nil {
-		page.Transactions = []tideover.Transaction{}
-	}
-	return page, err
-}
-
-func (s *Server) show(r *http.Request) (any, error) {
-	id, err := tideover.ParseID(r.PathValue("id"))
-	if err != nil {
-		return nil, badRequest(err)
-	}
-	return s.backend.Show(r.Context(), id)
 }
 
 // read decodes a body of exactly one JSON object.

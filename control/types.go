@@ -1,22 +1,19 @@
 package control
 
-import (
-	"time"
-
-	"tideover"
-)
+import "tideover"
 
 // Finding is something that a technician should know, and what to do about it.
 type Finding struct {
 	Code string        `json:"code"` // stable, for scripts: hub_unreachable, manual, ...
 	What tideover.Text `json:"what"`
 	Next tideover.Text `json:"next"`
+	Note bool          `json:"note"` // worth knowing, and nothing is wrong
 }
 
 // Verdict sums a status up.
 type Verdict struct {
 	Well     bool      `json:"well"`
-	Findings []Finding `json:"findings"` // why it is not well, the gravest first; empty where it is
+	Findings []Finding `json:"findings"` // why it is not well, the gravest first; where it is well, notes at most
 }
 
 // Status is the whole of `tideover status`.
@@ -55,11 +52,20 @@ type Hub struct {
 
 // Queue is what the journal holds.
 type Queue struct {
-	Pending        int              `json:"pending"`        // accepted and not final
-	OldestAt       tideover.Millis  `json:"oldest_at"`      // acceptance of the oldest of these; 0 where there is none
-	ByState        map[string]int   `json:"by_state"`       // of all that is not both final and acknowledged
-	OpenAmounts    map[string]int64 `json:"open_amounts"`   // minor units of what is pending, by currency
-	Unacknowledged int              `json:"unacknowledged"` // final, and the till has not said that it showed it
+	Pending        int              `json:"pending"`         // accepted and not final
+	OldestAt       tideover.Millis  `json:"oldest_at"`       // acceptance of the oldest of these; 0 where there is none
+	ByState        map[string]int   `json:"by_state"`        // of all that is not both final and acknowledged
+	OpenAmounts    map[string]int64 `json:"open_amounts"`    // minor units of what is pending, by currency
+	Unacknowledged int              `json:"unacknowledged"`  // final, and the till has not said that it showed it
+	NotHandedOver  int              `json:"not_handed_over"` // of these, what [Transaction] calls so
+	// Oldest is the first accepted of those in each state without an end.
+	Oldest map[string]Oldest `json:"oldest"`
+}
+
+// Oldest names a transaction, and when it was accepted.
+type Oldest struct {
+	ID tideover.ID     `json:"id"`
+	At tideover.Millis `json:"at"`
 }
 
 // Uplink is one way out of the shop.
@@ -105,42 +111,6 @@ type Certificate struct {
 	NotAfter tideover.Millis `json:"not_after"`
 }
 
-// Filter chooses transactions; the zero value of each field chooses all.
-type Filter struct {
-	State    tideover.State
-	Terminal string // its name
-	After    string // where the last page ended; "" is the beginning
-	Limit    int    // 1 to [ListMax]; 0 is [ListDefault]
-}
-
-// The size of a page of transactions.
-const (
-	ListDefault = 50
-	ListMax     = 1000
-)
-
-// Page is a part of a list, oldest first.
-type Page struct {
-	Transactions []tideover.Transaction `json:"transactions"`
-	Next         string                 `json:"next"` // "" where nothing follows
-}
-
-// Event is one line of a transaction's history in the journal.
-type Event struct {
-	Seq    uint64          `json:"seq"`
-	At     tideover.Millis `json:"at"`
-	Event  string          `json:"event"` // accepted, told approved, delivered, acknowledged, ...
-	State  tideover.State  `json:"state"` // that it left the transaction in
-	By     string          `json:"by"`    // a person's or the hub's, where it is not the daemon's own
-	Detail string          `json:"detail"`
-}
-
-// Detail is one transaction with its history.
-type Detail struct {
-	Transaction tideover.Transaction `json:"transaction"`
-	History     []Event              `json:"history"` // what is on disk, oldest first
-}
-
 // Terminal is a till, and what it has under way.
 type Terminal struct {
 	tideover.Terminal
@@ -165,12 +135,3 @@ type Pairing struct {
 	ExpiresAt tideover.Millis `json:"expires_at"`
 	Endpoint  string          `json:"endpoint"` // where the till is pointed at
 }
-
-// nearlyFull is the free space below which a technician is told.
-const nearlyFull = 32 << 20
-
-// certificateSoon is how long before its end a certificate is mentioned.
-const certificateSoon = 30 * 24 * time.Hour
-
-// clockOffMax is how far the wall clock may be from the ledger's before a technician is told. Sales go on by the ledger's.
-const clockOffMax = 2 * time.Minute

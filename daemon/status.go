@@ -8,7 +8,6 @@ import (
 
 	"tideover"
 	"tideover/control"
-	"tideover/queue"
 	"tideover/terminal"
 )
 
@@ -58,6 +57,7 @@ func (r *Router) Status() control.Status {
 	for state, n := range st.ByState {
 		s.Queue.ByState[state.String()] = n
 	}
+	r.single(&s)
 	link := control.Uplink{
 		Name: up.Name, Interface: link(r.config).Interface, Connected: up.Connected, Address: up.Address,
 		RTTMillis: float64(up.RTT) / float64(time.Millisecond), Since: tideover.MillisOf(up.Since),
@@ -82,70 +82,65 @@ func (r *Router) Status() control.Status {
 	return s
 }
 
+// single fills in which transactions stand out: the oldest of each open state, and what is paid and not handed over.
+func (r *Router) single(s *control.Status) {
+	s.Queue.Oldest = make(map[string]control.Oldest)
+	r.queue.Live(func(t tideover.Transaction) {
+		if control.See(t, s.Now).NotHandedOver {
+			s.Queue.NotHandedOver++
+		}
+		state := t.State.String()
+		if o, ok := s.Queue.Oldest[state]; !t.Final() && (!ok || t.CreatedAt < o.At) {
+			s.Queue.Oldest[state] = control.Oldest{ID: t.ID, At: t.CreatedAt}
+		}
+	})
+}
+
 // alarms are what only the daemon itself can know.
 func (r *Router) alarms() []control.Finding {
 	alarms := []control.Finding{}
-	if r.forward.Past().Superseded {
+	past, open := r.forward.Past(), r.queue.Reopened() > 0
+	if past.Superseded {
 		alarms = append(alarms, control.Finding{
 			Code: "superseded",
 			What: tideover.Textf("another router has taken over this store", "另一台路由器已接管本店"),
 			Next: tideover.Textf("stop this one, or enroll it again with a fresh token", "请停用本机，或用新的令牌重新注册"),
 		})
 	}
-	if r.forward.Past().Restored {
+	if r.session.heard().Replay {
 		alarms = append(alarms, control.Finding{
-			Code: "restored",
-			What: tideover.Textf("this journal is older than the one that the hub has heard of", "本机日志比 hub 已知的旧"),
-			Next: tideover.Textf("look at what needs a person: tideover queue list --state manual", "请查看需人工处理的交易：tideover queue list --state manual"),
+			Code: "replaying",
+			What: tideover.Textf("the hub was restored from an older copy, and is told again how transactions ended; until then nothing is sent",
+				"hub 是从较旧的备份恢复的，本机正在重新告知各交易的结果；完成前不发送任何交易"),
+			Next: tideover.Textf("wait a minute; if it stays, tell who runs the hub", "请稍等一分钟；若仍未完成，请通知 hub 的管理者"),
 		})
 	}
-	if r.forward.Past().LostBefore != 0 {
+	manual := tideover.Textf("look at what needs a person: tideover queue list --state manual; let go what was not sold elsewhere "+
+		"(tideover queue release ID), and say how the rest ended (tideover queue settle ID --as END --reason TEXT)",
+		"请查看需人工处理的交易：tideover queue list --state manual；未在别处收款的可恢复（tideover queue release 编号），其余请结清"+
+			"（tideover queue settle 编号 --as 结果 --reason 原因）")
+	switch {
+	case past.Restored:
 		alarms = append(alarms, control.Finding{
-			Code: "hub_restored",
-			What: tideover.Textf("the hub was restored from an older copy", "hub 是从较旧的备份恢复的"),
-			Next: tideover.Textf("tell who runs the hub; this router asks before anything is executed again", "请通知 hub 的管理者；本机在重新执行前会先查询"),
+			Code: "restored", Note: !open, Next: manual,
+			What: tideover.Textf("this journal is older than the one that the hub has heard of: what it holds open is asked about, and not sent",
+				"本机日志比 hub 已知的旧：其中未决的交易只查询，不发送"),
+		})
+	case past.Gap:
+		alarms = append(alarms, control.Finding{
+			Code: "gap", Note: true, Next: manual,
+			What: tideover.Textf("this journal lacks part of the shop's past, since a router was replaced or restored: cancels and expiries wait for the hub",
+				"因更换或恢复过路由器，本机日志缺少门店的部分历史：取消和过期须等待 hub 判定"),
+		})
+	}
+	if past.LostBefore != 0 {
+		alarms = append(alarms, control.Finding{
+			Code: "hub_restored", Note: !open, Next: manual,
+			What: tideover.Textf("the hub was restored from an older copy: what may have been lost there is asked about before anything is executed again",
+				"hub 是从较旧的备份恢复的：可能丢失的交易在重新执行前会先查询"),
 		})
 	}
 	return alarms
-}
-
-// List implements control.Backend.
-func (r *Router) List(_ context.Context, f control.Filter) (control.Page, error) {
-	uid := ""
-	if f.Terminal != "" {
-		t, ok := r.tills.byName(f.Terminal)
-		if !ok && r.config.Endpoint.Access != terminal.AccessOpen {
-			return control.Page{}, r.unknownTerminal(f.Terminal)
-		}
-		if uid = t.UID; !ok {
-			uid = f.Terminal // with open access the name is the uid
-		}
-	}
-	page, next, err := r.queue.List(queue.Filter{Terminal: uid, State: f.State, After: f.After, Limit: f.Limit})
-	return control.Page{Transactions: page, Next: next}, err
-}
-
-// Show implements control.Backend.
-func (r *Router) Show(_ context.Context, id tideover.ID) (control.Detail, error) {
-	t, err := r.queue.Get(id)
-	if err != nil {
-		return control.Detail{}, control.NotFound("unknown_transaction",
-			tideover.Textf("no transaction %s is in the journal", "日志中没有交易 %s", id),
-			tideover.Textf("see: tideover queue list", "请查看：tideover queue list"))
-	}
-	steps, err := r.queue.History(id)
-	if err != nil {
-		return control.Detail{}, err
-	}
-	d := control.Detail{Transaction: t, History: []control.Event{}}
-	for _, step := range steps {
-		name := step.What
-		if step.Cause != tideover.CauseNone {
-			name = step.Cause.String()
-		}
-		d.History = append(d.History, control.Event{Seq: step.Seq, At: step.At, Event: name, State: step.State})
-	}
-	return d, nil
 }
 
 // Terminals implements control.Backend.

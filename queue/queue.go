@@ -305,6 +305,7 @@ type Step struct {
 	Reason string          // that person's
 	Cause  tideover.Cause  // CauseNone where the state stayed
 	State  tideover.State  // after it
+	Settle tideover.State  // what a person settled it as
 	Hash   [32]byte        // the chain's, there
 }
 
@@ -332,7 +333,11 @@ func (q *Queue) History(id tideover.ID) ([]Step, error) {
 			if err != nil {
 				return fmt.Errorf("entry %d: %w: %w", seq, err, ErrDamaged)
 			}
-			steps = append(steps, Step{Seq: seq, At: e.At, What: e.Type.String(), By: e.By, Reason: e.Reason, Cause: e.Cause, Hash: hash})
+			step := Step{Seq: seq, At: e.At, What: e.Type.String(), By: e.By, Reason: e.Reason, Cause: e.Cause, Hash: hash}
+			if e.Type == edge.EventSettle && e.Outcome != nil {
+				step.Settle = e.Outcome.Result
+			}
+			steps = append(steps, step)
 			events = append(events, e)
 			seq = e.Prev
 		}

@@ -94,7 +94,7 @@ func statusOf(err error) int {
 	if errors.Is(err, control.ErrUnreachable) {
 		return exitUnreachable
 	}
-	if e, ok := errors.AsType[*control.Error](err); ok && e.Status < http.StatusInternalServerError {
+	if e, ok := errors.AsType[*control.Error](err); ok && e.Status < http.StatusInternalServerError && e.Status != http.StatusBadRequest {
 		return exitRefused
 	}
 	if _, ok := errors.AsType[*tideover.Refusal](err); ok {

@@ -12,8 +12,9 @@ import (
 )
 
 func (p *program) queueCommand() *cobra.Command {
-	return p.group("queue", p.t("the transactions in this router's journal", "查看本机日志中的交易"), "  tideover queue list --state in_doubt",
-		p.listQueue(), p.showQueue())
+	return p.group("queue", p.t("the transactions in this router's journal", "查看和处理本机日志中的交易"), "  tideover queue list --state in_doubt",
+		p.listQueue(), p.showQueue(), p.holdCommand(), p.releaseCommand(), p.retryCommand(), p.cancelCommand(), p.settleCommand(),
+		p.dropCommand(), p.exportQueue())
 }
 
 func (p *program) listQueue() *cobra.Command {
@@ -22,7 +23,7 @@ func (p *program) listQueue() *cobra.Command {
 	c := p.jsonFlag(&cobra.Command{
 		Use: "list", Short: p.t("list transactions, the newest first", "列出交易，最新的在前"), Args: p.noArgs,
 		Long:    p.t("Lists transactions, the newest first.\n\nStates: ", "列出交易，最新的在前。\n\n状态：") + p.stateList(),
-		Example: "  tideover queue list --state in_doubt\n  tideover queue list --terminal till-1 --limit 20 --json",
+		Example: "  tideover queue list --state in_doubt\n  tideover queue list --terminal till-1 --limit 20 --json\n  tideover queue list --not-handed-over",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if state != "" {
 				if err := f.State.UnmarshalText([]byte(state)); err != nil {
@@ -45,6 +46,8 @@ func (p *program) listQueue() *cobra.Command {
 	})
 	c.Flags().StringVar(&state, "state", "", p.t("only those in this `STATE`", "只列出该`状态`的交易"))
 	c.Flags().StringVar(&f.Terminal, "terminal", "", p.t("only those of the till of this `NAME`", "只列出该`终端`的交易"))
+	c.Flags().BoolVar(&f.NotHandedOver, "not-handed-over", false,
+		p.t("only those paid, not handed over: approved, and no till has acknowledged it", "只列出已付款未交付的交易：已成功，但没有终端确认"))
 	c.Flags().IntVar(&f.Limit, "limit", control.ListDefault, p.t("at most `N`", "最多 `N` 笔"))
 	c.Flags().StringVar(&f.After, "after", "", p.t("what follows the `PLACE` where another list ended", "从上一页结束的`位置`之后继续"))
 	return c
@@ -57,11 +60,12 @@ func (p *program) transactionTable(page control.Page) {
 	}
 	rows := [][]string{{
 		p.t("TRANSACTION", "交易"), p.t("STATE", "状态"), p.t("KIND", "类型"), p.t("AMOUNT", "金额"), p.t("TERMINAL", "终端"), p.t("ORDER", "订单"),
-		p.t("ACCEPTED", "受理时间"),
+		p.t("ACCEPTED", "受理时间"), "",
 	}}
 	for _, t := range page.Transactions {
 		rows = append(rows, []string{
 			t.ID.String(), p.state(t.State), p.kind(t.Kind), tideover.Money(t.Amount, t.Currency), t.Terminal, orDash(t.Order), when(t.CreatedAt),
+			p.mark(t),
 		})
 	}
 	p.sheet(rows)
@@ -70,24 +74,27 @@ func (p *program) transactionTable(page control.Page) {
 	}
 }
 
+// mark is what a technician must not overlook of a transaction.
+func (p *program) mark(t control.Transaction) string {
+	if t.NotHandedOver {
+		return p.t("paid, not handed over", "已付款未交付")
+	}
+	return ""
+}
+
 func (p *program) showQueue() *cobra.Command {
 	return p.jsonFlag(&cobra.Command{
 		Use: "show ID", Short: p.t("show a transaction and its history", "查看一笔交易及其经过"), Args: p.oneArg("ID"),
-		Example: "  tideover queue show 8m3k0q6tq2v9c4x1n5r7w8y0zc",
+		Example: "  tideover queue show 8m3k0q6tq2v9c4x1n5r7w8y0zc\n  tideover queue show 8m3k0q --json",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := tideover.ParseID(args[0])
-			if err != nil {
-				return &failure{
-					what: tideover.Textf("%q is not a transaction id", "%q 不是交易编号", args[0]),
-					hint: tideover.Textf("an id has 26 characters of 0-9 and a-z without i, l, o, u; tideover queue list shows them",
-						"交易编号为 26 个字符：0-9 和 a-z（不含 i、l、o、u）；可用 tideover queue list 查看"),
-				}
+			if err := p.readID(args[0]); err != nil {
+				return err
 			}
 			client, err := p.client()
 			if err != nil {
 				return err
 			}
-			d, err := client.Show(cmd.Context(), id)
+			d, err := client.Show(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -131,6 +138,7 @@ func (p *program) transactionSheet(d control.Detail) {
 	if t.Corrected {
 		optional(p.t("corrected", "已更正"), p.t("this end replaces another that was told", "此结果取代了先前告知的结果"))
 	}
+	optional(p.t("attention", "注意"), p.mark(t))
 	rows = append(rows,
 		[]string{p.t("accepted", "受理时间"), when(t.CreatedAt)},
 		[]string{p.t("changed", "更新时间"), when(t.UpdatedAt)},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -31,8 +32,9 @@ func (s shop) Status() control.Status {
 			CaughtUp: true,
 		},
 		Queue: control.Queue{
-			Pending: 3, OldestAt: noon.Add(-90 * time.Second), ByState: map[string]int{"in_doubt": 1, "queued": 2, "approved": 4},
-			OpenAmounts: map[string]int64{"CNY": 123456, "JPY": 500}, Unacknowledged: 4,
+			Pending: 3, OldestAt: noon.Add(-73 * time.Hour), ByState: map[string]int{"manual": 1, "queued": 2, "approved": 4},
+			OpenAmounts: map[string]int64{"CNY": 123456, "JPY": 500}, Unacknowledged: 4, NotHandedOver: 2,
+			Oldest: map[string]control.Oldest{"manual": {ID: saleID, At: noon.Add(-73 * time.Hour)}},
 		},
 		Uplinks: []control.Uplink{{
 			Name: "fibre", Interface: "eth1", Connected: s.well, Address: "192.0.2.1:8443", RTTMillis: 30.06, Since: noon.Add(-192 * time.Second),
@@ -46,6 +48,7 @@ func (s shop) Status() control.Status {
 	}
 	if s.well {
 		st.Queue = control.Queue{}
+		st.Alarms = []control.Finding{{Code: "gap", Note: true, What: tideover.Textf("a gap", "缺口"), Next: tideover.Textf("look", "请查看")}}
 	} else {
 		st.Hub.Error, st.Uplinks[0].Error = "no answer", "no answer"
 	}
@@ -67,18 +70,72 @@ func (s shop) List(_ context.Context, f control.Filter) (control.Page, error) {
 	refund := sale(tideover.StateInDoubt, "前台二号机")
 	refund.Kind, refund.Amount, refund.Order = tideover.KindRefund, 5, ""
 	hostile := sale(tideover.StateApproved, "till\x1b[2J")
-	return control.Page{Transactions: []tideover.Transaction{sale(tideover.StateApproved, "till-1"), refund, hostile}, Next: "42"}, nil
+	all := []control.Transaction{control.See(sale(tideover.StateApproved, "till-1"), noon), control.See(refund, noon), control.See(hostile, noon.Add(time.Hour))}
+	if f.NotHandedOver {
+		return control.Page{Transactions: all[2:]}, nil
+	}
+	return control.Page{Transactions: all, Next: "42"}, nil
+}
+
+// Find implements control.Backend.
+func (s shop) Find(first, last tideover.ID) []tideover.ID {
+	if bytes.Compare(first[:], saleID[:]) <= 0 && bytes.Compare(saleID[:], last[:]) <= 0 {
+		return []tideover.ID{saleID}
+	}
+	return nil
+}
+
+// Act implements control.Backend: what is cancelled is undone at once, what is settled waits for the hub, and what is dropped was sold.
+func (s shop) Act(ctx context.Context, id tideover.ID, a control.Action, by control.Peer) (control.Detail, error) {
+	d, err := s.Show(ctx, id)
+	if err != nil {
+		return d, err
+	}
+	d.History = append(d.History, control.Event{Seq: 43, At: noon, Event: string(a.Verb), State: tideover.StateManual, By: by.String(), Detail: a.Reason})
+	switch t := &d.Transaction; a.Verb {
+	case control.VerbHold:
+		t.State = tideover.StateHeld
+	case control.VerbRelease, control.VerbRetry:
+		t.State = tideover.StateInDoubt
+	case control.VerbCancel:
+		if t.State = tideover.StateReversed; !s.well {
+			t.State = tideover.StateReversing
+		}
+	case control.VerbSettle:
+		if t.State = tideover.StateApproved; !s.well {
+			t.State = tideover.StateManual
+		}
+	case control.VerbDrop:
+		if t.Acknowledged = true; !s.well {
+			return d, tideover.Refuse(tideover.CodeNotPossible, "it may have been sent", "可能已发出")
+		}
+	}
+	return d, nil
+}
+
+// Export implements control.Backend.
+func (s shop) Export(ctx context.Context, each func(control.Detail) error) error {
+	d, err := s.Show(ctx, saleID)
+	if err == nil {
+		err = each(d)
+	}
+	d.Transaction.Order, d.Transaction.Operator, d.Transaction.Terminal = `=HYPERLINK("http://x","y")`, "a;=1+1", "till\x1b[2J\n"
+	d.Transaction.Original, d.Transaction.Outcome, d.Transaction.ExpiresAt = saleID, nil, noon
+	d.History = append(d.History, control.Event{At: noon, Event: "dropped", State: tideover.StateApproved, By: "uid 0 (root)", Detail: "@SUM(1)"})
+	if err == nil && !s.well {
+		err = each(d)
+	}
+	return err
 }
 
 func (s shop) Show(_ context.Context, id tideover.ID) (control.Detail, error) {
 	if id != saleID {
-		return control.Detail{}, control.NotFound("unknown_transaction",
-			tideover.Textf("no transaction %s is in the journal", "日志中没有交易 %s", id), tideover.Textf("see: tideover queue list", "请查看：tideover queue list"))
+		return control.Detail{}, control.Unknown(id.String())
 	}
 	t := sale(tideover.StateApproved, "till-1")
 	t.Outcome = &tideover.Outcome{Result: tideover.StateApproved, Code: "00", Message: "approved", Reference: "P-77", At: noon.Add(time.Second)}
 	t.Delivered, t.Corrected = true, true
-	return control.Detail{Transaction: t, History: []control.Event{
+	return control.Detail{Transaction: control.See(t, noon.Add(time.Hour)), History: []control.Event{
 		{Seq: 40, At: noon, Event: "accepted", State: tideover.StateQueued},
 		{Seq: 42, At: noon.Add(time.Second), Event: "told approved", State: tideover.StateApproved, By: "hub", Detail: "position 7"},
 	}}, nil
@@ -136,8 +193,11 @@ func TestScreens_AreWhatTheyWere(t *testing.T) {
 			var all strings.Builder
 			for _, args := range []string{
 				"status", "terminal list", "terminal pair --name till-9", "terminal pair --replace till-1", "terminal pair --name till-1",
-				"terminal revoke till-1", "terminal revoke till-7", "queue list", "queue list --state held", "queue show " + saleID.String(),
-				"queue show " + tideover.MakeID("x", "y", "z").String(), "enroll tov1.x",
+				"terminal revoke till-1", "terminal revoke till-7", "queue list", "queue list --state held", "queue list --not-handed-over",
+				"queue show " + saleID.String(), "queue show " + saleID.String()[:6], "queue hold " + saleID.String(), "queue release " + saleID.String(),
+				"queue retry " + saleID.String(), "queue cancel " + saleID.String(), "queue settle --as approved --reason x " + saleID.String(),
+				"queue settle --as declined --reason x " + saleID.String(), "queue drop --reason x " + saleID.String(), "queue drop --reason x 000000",
+				"queue export", "queue show " + tideover.MakeID("x", "y", "z").String(), "enroll tov1.x",
 			} {
 				status, out, words := call(t, append(strings.Fields(args), "--lang", lang)...)
 				fmt.Fprintf(&all, "$ tideover %s\n%s", args, out)

@@ -42,7 +42,11 @@ func (p *program) statusCommand() *cobra.Command {
 func (p *program) statusScreen(s control.Status) {
 	p.line(p.verdict(s))
 	for _, f := range s.Verdict.Findings {
-		p.line("  ! " + f.What.In(p.in()))
+		sign := "  ! "
+		if f.Note {
+			sign = "  - "
+		}
+		p.line(sign + f.What.In(p.in()))
 		if next := f.Next.In(p.in()); next != "" {
 			p.line("    " + next)
 		}
@@ -75,7 +79,13 @@ func (p *program) verdict(s control.Status) string {
 	if s.Verdict.Well {
 		return p.t("all is well", "一切正常")
 	}
-	return fmt.Sprintf(p.t("degraded: %d thing(s) need attention", "需要处理：%d 项"), len(s.Verdict.Findings))
+	wrong := 0
+	for _, f := range s.Verdict.Findings {
+		if !f.Note {
+			wrong++
+		}
+	}
+	return fmt.Sprintf(p.t("degraded: %d thing(s) need attention", "需要处理：%d 项"), wrong)
 }
 
 func (p *program) hubLine(s control.Status) string {
@@ -109,6 +119,9 @@ func (p *program) queueLine(s control.Status) string {
 	}
 	if q.Unacknowledged > 0 {
 		line += fmt.Sprintf(p.t("; %d ended and not acknowledged by their tills", "；%d 笔已有结果，终端尚未确认"), q.Unacknowledged)
+	}
+	if q.NotHandedOver > 0 {
+		line += fmt.Sprintf(p.t(", %d of them paid, not handed over", "，其中 %d 笔已付款未交付"), q.NotHandedOver)
 	}
 	return line
 }
