@@ -34,7 +34,7 @@ func after(d time.Duration, change func(*Moment)) Moment {
 	return m
 }
 
-func unheard(m *Moment) { m.Caught, m.Connected, m.LedgerKnown, m.LedgerNow = false, false, false, 0 }
+func notHeard(m *Moment) { m.Caught, m.Connected, m.LedgerKnown, m.LedgerNow = false, false, false, 0 }
 
 func cut(m *Moment) { m.Connected = false }
 
@@ -52,8 +52,8 @@ func TestDecide(t *testing.T) {
 		"link, too old, never sent":               {sale(nil), after(46*time.Second, nil), ActExpire, "nothing of it has left"},
 		"no link, too old, sent":                  {sale(func(r *Record) { r.Left, r.State = true, tideover.StateSent }), after(time.Minute, cut), ActDoubt, "may have left"},
 		"link, too old, sent: the hub decides":    {sale(func(r *Record) { r.Left, r.State = true, tideover.StateInDoubt }), after(time.Minute, nil), ActSend, ""},
-		"hub unheard":                             {sale(nil), after(time.Second, unheard), ActHold, "not been heard"},
-		"hub unheard, too old: not ended here":    {sale(func(r *Record) { r.LedgerExpires = 0 }), after(time.Minute, unheard), ActDoubt, "not been heard"},
+		"hub unheard":                             {sale(nil), after(time.Second, notHeard), ActHold, "not been heard"},
+		"hub unheard, too old: not ended here":    {sale(func(r *Record) { r.LedgerExpires = 0 }), after(time.Minute, notHeard), ActDoubt, "not been heard"},
 		"connected, but the outbox is not home":   {sale(nil), after(time.Second, func(m *Moment) { m.Caught = false }), ActHold, "not been heard"},
 		"too old, but the outbox is not home":     {sale(nil), after(time.Minute, func(m *Moment) { m.Caught = false }), ActDoubt, "not been heard"},
 		"reopened":                                {sale(reopened), after(time.Second, nil), ActSend, ""},
@@ -87,7 +87,7 @@ func TestRecord_Expires(t *testing.T) {
 	}{
 		"known at acceptance":                    {sale(nil), after(time.Second, nil), base.Add(45 * time.Second), true},
 		"converted once the hub is heard":        {sale(func(r *Record) { r.LedgerExpires = 0 }), after(10*time.Second, nil), base.Add(45 * time.Second), true},
-		"not before":                             {sale(func(r *Record) { r.LedgerExpires = 0 }), after(10*time.Second, unheard), 0, false},
+		"not before":                             {sale(func(r *Record) { r.LedgerExpires = 0 }), after(10*time.Second, notHeard), 0, false},
 		"accepted in another boot: age unknown":  {sale(func(r *Record) { r.LedgerExpires, r.Boot = 0, [16]byte{2} }), after(0, nil), ageUnknown, true},
 		"no boot id: age unknown":                {sale(func(r *Record) { r.LedgerExpires, r.Boot = 0, [16]byte{} }), after(0, func(m *Moment) { m.Boot = [16]byte{} }), ageUnknown, true},
 		"another boot, but ledger time was kept": {sale(func(r *Record) { r.Boot = [16]byte{2} }), after(0, nil), base.Add(45 * time.Second), true},

@@ -27,7 +27,6 @@ type Record struct {
 	SettleBy By             // that person
 	Released bool           // a technician has looked at it and let it go
 
-	// In this process only.
 	Reopened bool // found without an end when this process started: an earlier one may have sent it
 	Left     bool // a byte of it may have left in this process, or the hub has spoken of it
 }
@@ -85,7 +84,7 @@ func (r *Record) apply(seq uint64, e *Event, fresh bool) error {
 			r.First = seq
 		}
 		if e.Type == EventBarred {
-			r.Undo = true
+			r.Undo, r.Left = true, true // another router may have sent it
 			if e.Outcome != nil {
 				r.end(seq, e, fresh)
 			}
@@ -95,6 +94,7 @@ func (r *Record) apply(seq uint64, e *Event, fresh bool) error {
 			return fmt.Errorf("%q without an outcome", e.Type)
 		}
 		r.end(seq, e, fresh)
+		r.Left = r.Left || e.Type == EventEnded // what the hub speaks of has been there
 	case EventDelivered:
 		r.Delivered = true
 	case EventAcknowledged:
@@ -196,7 +196,8 @@ func (r *Record) Look(cause tideover.Cause, n Note) (changes bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("%s: %w", r.ID, err)
 	}
-	return cause == tideover.CauseSent || next != r.State || waits(next, n) != r.WaitingFor, nil
+	news := cause != tideover.CauseDoubt && !r.Left // what the hub speaks of has been there
+	return cause == tideover.CauseSent || news || next != r.State || waits(next, n) != r.WaitingFor, nil
 }
 
 // Move makes a change that [Record.Look] has allowed.
@@ -209,7 +210,7 @@ func (r *Record) Move(cause tideover.Cause, n Note, seq uint64, at tideover.Mill
 		r.Attempts++
 		r.Uplink = n.Uplink
 	}
-	r.Left = r.Left || cause != tideover.CauseDoubt // what the hub speaks of has been there
+	r.Left = r.Left || cause != tideover.CauseDoubt
 	if r.Final() && !next.Final() {
 		r.unend()
 	}

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"iter"
+	"slices"
 
 	"tideover"
 	"tideover/edge"
@@ -77,6 +78,9 @@ func (q *Queue) Accept(ctx context.Context, d edge.Draft, decide func(View) erro
 	call := &request{ctx: ctx, class: classAccept, size: (&entry{event: &e, sealed: sealed}).bytes()}
 	call.prepare = func(b *batch) error {
 		known := b.accepted[d.ID]
+		if known == nil && slices.Contains(b.flying, d.ID) {
+			return errLater // its key is being barred
+		}
 		if known == nil {
 			var err error
 			if known, err = q.find(d.ID); err != nil {

@@ -30,6 +30,7 @@ type paper struct {
 	delivered bool
 	acked     bool
 	untold    bool
+	undo      bool // a cancel is asked, and not answered
 	hubSeq    uint64
 	draft     edge.Draft
 }
@@ -57,6 +58,8 @@ func TestQueue_Model(t *testing.T) {
 			"deliver":     m.deliver,
 			"acknowledge": m.acknowledge,
 			"bury":        m.bury,
+			"cancel":      m.cancel,
+			"bar":         m.bar,
 			"work":        m.work,
 			"flush":       func(*rapid.T) { m.flush() },
 			"reopen":      func(*rapid.T) { m.s.reopen(); m.committed(); m.restarted() },
@@ -103,7 +106,9 @@ func (m *model) restarted() {
 			continue
 		}
 		k.draft, k.sent, k.hubSeq = k.paper.draft, true, k.paper.hubSeq
-		if k.state = k.paper.end; k.state == tideover.StateNone {
+		if k.state = k.paper.end; k.paper.undo {
+			k.state = tideover.StateReversing
+		} else if k.state == tideover.StateNone {
 			k.state = tideover.StateInDoubt
 		}
 	}
@@ -123,7 +128,7 @@ func (m *model) accept(t *rapid.T) {
 		}
 		m.all[key] = &modelled{draft: d, state: tideover.StateQueued, paper: paper{there: true, draft: d}}
 		m.committed()
-	case k.draft.Hash != d.Hash:
+	case k.draft.Hash != d.Hash && !k.barred():
 		if r, ok := errors.AsType[*tideover.Refusal](err); !ok || r.Code != tideover.CodeKeyReused {
 			t.Fatalf("another body: %+v, %v", tx, err)
 		}
@@ -138,6 +143,9 @@ func (m *model) move(t *rapid.T) {
 		tideover.CauseSent, tideover.CauseDoubt, tideover.ToldPending, tideover.ToldReversing, tideover.ToldManual,
 	}).Draw(t, "cause")
 	next, want := tideover.Next(k.state, cause)
+	if cause == tideover.CauseSent && k.paper.undo {
+		want = edge.ErrCancelAsked
+	}
 	err := m.s.q.Move(k.draft.ID, cause, edge.Note{})
 	if (err == nil) != (want == nil) {
 		t.Fatalf("%s on %s: %v, want %v", cause, k.state, err, want)
@@ -173,10 +181,11 @@ func (m *model) tell(t *rapid.T, k *modelled, adopt *edge.Draft) {
 		e.HubSeq = k.hubSeq
 	}
 	known := repeat && k.state.Final() // one that was taken back in memory is news
+	e.Asked = rapid.Bool().Draw(t, "asked")
 	e.Adopt, e.Corrected = adopt, k.state.Final() && k.state != result
 	cause, _ := tideover.Told(result)
 	err := m.s.q.End(e)
-	if adopt != nil && (!k.paper.there || k.draft.Hash != adopt.Hash) {
+	if adopt != nil && (!k.paper.there || k.draft.Hash != adopt.Hash && !k.barred()) {
 		k.draft, k.sent, k.paper.there, k.paper.draft = *adopt, true, true, *adopt
 		if next, refused := tideover.Next(k.state, tideover.CauseDoubt); refused == nil {
 			k.state = next
@@ -190,6 +199,11 @@ func (m *model) tell(t *rapid.T, k *modelled, adopt *edge.Draft) {
 			t.Fatalf("told again: %v", err)
 		}
 		m.flush() // Durable is called again, after a commit that takes along what waits
+	case k.paper.undo && result == tideover.StateApproved && !e.Asked:
+		if err != nil {
+			t.Fatalf("an approval from before the cancel: %v", err)
+		}
+		m.hubSeq = max(m.hubSeq, e.HubSeq-1) // it is not taken: the next end has its position
 	case (err == nil) != (refused == nil):
 		t.Fatalf("%s on %s: %v, want %v", cause, k.state, err, refused)
 	case err == nil:
@@ -197,7 +211,7 @@ func (m *model) tell(t *rapid.T, k *modelled, adopt *edge.Draft) {
 		if k.paper.end != result || k.state != result || e.Corrected {
 			k.paper.delivered, k.paper.acked = false, false
 		}
-		k.state, k.hubSeq, k.paper.hubSeq, k.paper.end = next, e.HubSeq, e.HubSeq, result
+		k.state, k.hubSeq, k.paper.hubSeq, k.paper.end, k.paper.undo = next, e.HubSeq, e.HubSeq, result, false
 		m.through = m.hubSeq // positions are told in order here
 	}
 }
@@ -239,6 +253,52 @@ func (m *model) bury(t *rapid.T) {
 	k := m.pick(t)
 	m.s.q.TombstoneTold(k.draft.ID)
 	k.paper.untold = false
+}
+
+// barred says that nothing but a cancel is known of the key.
+func (k *modelled) barred() bool { return k.draft.Request.Kind == tideover.KindNone }
+
+var pasts = rapid.SampledFrom([]func() edge.Past{unheard, complete})
+
+func (m *model) cancel(t *rapid.T) {
+	k, past := m.pick(t), pasts.Draw(t, "past")
+	_, err := m.s.q.Cancel(m.s.t.Context(), k.draft.ID, past, edge.By{}, 0)
+	switch {
+	case k.paper.undo, k.state.Final() && k.state != tideover.StateApproved:
+		if err != nil {
+			t.Fatalf("cancel on %s: %v", k.state, err)
+		}
+	case k.state.Final() && k.paper.acked:
+		if r, ok := errors.AsType[*tideover.Refusal](err); !ok || r.Code != tideover.CodeAlreadyAcknowledged {
+			t.Fatalf("cancel of what was acknowledged: %v", err)
+		}
+	case err != nil:
+		t.Fatalf("cancel on %s: %v", k.state, err)
+	case past().Caught && k.state == tideover.StateQueued && !k.sent:
+		k.state, k.paper.end, k.paper.untold = tideover.StateCancelled, tideover.StateCancelled, true
+	default:
+		k.state, k.paper.end, k.paper.undo = tideover.StateReversing, tideover.StateNone, true
+		k.paper.delivered, k.paper.acked = false, false
+	}
+	m.flush()
+}
+
+func (m *model) bar(t *rapid.T) {
+	key, past := modelKeys.Draw(t, "key"), pasts.Draw(t, "past")
+	if m.all[key] != nil {
+		t.Skip("known")
+	}
+	d := edge.Draft{ID: tideover.MakeID(testStore, "till", key), TerminalUID: "till", Terminal: "till", Key: key, CreatedAt: 1000}
+	tx, err := m.s.q.Bar(m.s.t.Context(), d, past, edge.By{}, 0)
+	k := &modelled{draft: d, state: tideover.StateReversing, sent: true, paper: paper{there: true, draft: d, undo: true}}
+	if past().Caught {
+		k.state, k.paper.undo = tideover.StateCancelled, false
+		k.paper.end, k.paper.untold = tideover.StateCancelled, true
+	}
+	if m.all[key] = k; err != nil || tx.State != k.state {
+		t.Fatalf("bar: %+v, %v; want %s", tx, err, k.state)
+	}
+	m.flush()
 }
 
 // work takes everything that there is to do, and gives it back.
