@@ -64,7 +64,7 @@ func (q *Queue) ownOrFirst(
 		}
 		q.live[id] = r
 		q.apply(r, add.seq, add.event)
-		r.recall(add.event)
+		q.recall(r, add.event)
 		answer = r.Transaction
 		q.release(r)
 	}

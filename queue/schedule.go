@@ -137,16 +137,20 @@ func (q *Queue) behind(r *record) bool {
 	return original != nil && r.Behind(&original.Record)
 }
 
-// recall asks for a record back that is handed out, since an event changes what is to be done with it. Callers hold mu.
-func (r *record) recall(e *edge.Event) {
-	if r.slot.place != placeOut || r.slot.back == nil {
-		return
-	}
+// recall lets a record be worked on anew, since an event changes what is to be done with it: one that is handed out is asked back, and
+// one that rests rests no longer. Callers hold mu.
+func (q *Queue) recall(r *record, e *edge.Event) {
 	switch e.Type {
 	case edge.EventUndo, edge.EventHeld, edge.EventReleased, edge.EventSettle, edge.EventEndedHere, edge.EventDropped:
+	default:
+		return
+	}
+	switch {
+	case r.slot.place == placeRest:
+		q.schedule(r)
+	case r.slot.place == placeOut && r.slot.back != nil:
 		close(r.slot.back)
 		r.slot.back = nil
-	default:
 	}
 }
 
