@@ -56,14 +56,14 @@ func (r *Router) Act(ctx context.Context, id tideover.ID, a control.Action, by c
 		return control.Detail{}, plain(id, err)
 	}
 	r.log.Info("a person acted", "txn", id, "action", string(a.Verb), "by", who.Who, "state", t.State.String())
-	if waits {
-		r.awaitEnd(ctx, t)
+	if waits && r.awaitEnd(ctx, t) {
+		_ = r.queue.Flush(ctx) // so that the history has the end too; without room for it the hub keeps it
 	}
 	return r.Show(ctx, id)
 }
 
-// awaitEnd waits until a transaction has its end, for answerMax at most, and no longer than the daemon runs.
-func (r *Router) awaitEnd(ctx context.Context, t tideover.Transaction) {
+// awaitEnd waits until a transaction has its end, for answerMax at most, and no longer than the daemon runs. It says whether it has.
+func (r *Router) awaitEnd(ctx context.Context, t tideover.Transaction) bool {
 	ctx, cancel := context.WithTimeout(ctx, answerMax)
 	defer cancel()
 	for err := error(nil); err == nil && ctx.Err() == nil && !t.Final() && !r.closing.Load(); t, err = r.queue.Get(t.ID) {
@@ -73,6 +73,7 @@ func (r *Router) awaitEnd(ctx context.Context, t tideover.Transaction) {
 		case <-ctx.Done():
 		}
 	}
+	return t.Final()
 }
 
 // plain turns the queue's errors about a transaction into what a technician may hear.
