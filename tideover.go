@@ -7,6 +7,7 @@
 //
 //	  - terminal: speaks with tills, and asks for one thing: that a request be accepted.
 //	  - rules: says whether a request may be taken, from what the queue shows.
+//	  - edge: decides, and does nothing else: what an event makes of a record, and what to do next with it.
 //	  - queue: makes it durable in bbolt before anybody hears of it, and keeps its end until the till has acknowledged it.
 //	  - daemon: composes a router out of the rooms; forward.go is the only place that carries a transaction from queue to uplink.
 //	  - uplink: holds the connections to the hub.
