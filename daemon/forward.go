@@ -35,6 +35,7 @@ const (
 var (
 	errMadeRoom = errors.New("left for others to be carried") // its transaction is asked for again later
 	errRecalled = errors.New("something else is to be done with it now")
+	errOutdated = errors.New("the hub was heard since it was decided")
 )
 
 // forwarder is the only place that carries a transaction from the queue to the uplink, and its end back.
@@ -99,7 +100,7 @@ func (f *forwarder) Past() edge.Past {
 	return f.past
 }
 
-// learn changes what is known, and returns what was.
+// learn changes what is known, and returns what was. It must not ask the queue, which asks for Past under its own lock.
 func (f *forwarder) learn(more func(*edge.Past)) (before edge.Past) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -185,11 +186,18 @@ func (f *forwarder) carry(ctx context.Context, p queue.Parcel, room <-chan struc
 // speak says to the hub what was decided, and hears what follows.
 func (f *forwarder) speak(ctx context.Context, p queue.Parcel, m edge.Moment, s edge.Step) error {
 	progress := func(e wire.Progress) { f.progress(p.ID, e) }
+	// A hub that was heard since the decision may have lost what this frame would have to say.
+	fresh := func(string) error {
+		if f.Past() != m.Past {
+			return errOutdated
+		}
+		return nil
+	}
 	switch s.Act {
 	case edge.ActAsk:
 		return f.uplink.Ask(ctx, wire.Ask{ID: p.ID}, func(e wire.Progress) { f.asked(p.ID, e) })
 	case edge.ActCancel:
-		return f.uplink.Cancel(ctx, cancelOf(p, s.Again), progress)
+		return f.uplink.Cancel(ctx, cancelOf(p, s.Again), uplink.Hooks{Sending: fresh, Progress: progress})
 	case edge.ActSettle:
 		submit := submitOf(p, m, s.Again)
 		submit.Request.Payload, submit.Request.Instrument = nil, ""
@@ -197,7 +205,12 @@ func (f *forwarder) speak(ctx context.Context, p queue.Parcel, m edge.Moment, s 
 	default:
 		return f.uplink.Submit(ctx, submitOf(p, m, s.Again), uplink.Hooks{
 			// From here on bytes of it may have left: the state says so before the first one can.
-			Sending:  func(link string) error { return f.queue.Move(p.ID, tideover.CauseSent, edge.Note{Uplink: link}) },
+			Sending: func(link string) error {
+				if err := fresh(link); err != nil {
+					return err
+				}
+				return f.queue.Move(p.ID, tideover.CauseSent, edge.Note{Uplink: link})
+			},
 			Progress: progress,
 		})
 	}

@@ -59,9 +59,8 @@ func (s *session) Welcome(addr string, hello wire.Hello, w wire.Welcome) error {
 	if err != nil {
 		return err
 	}
-	before := s.learn(func(p *edge.Past) {
-		*p = p.Welcomed(edge.Welcome{OffChain: w.AnchorSeq != 0 && !holds, Gap: w.Gap || s.queue.Gap(), LostBefore: w.LostBefore})
-	})
+	said := edge.Welcome{OffChain: w.AnchorSeq != 0 && !holds, Gap: w.Gap || s.queue.Gap(), LostBefore: w.LostBefore, Replay: w.Replay}
+	before := s.learn(func(p *edge.Past) { *p = p.Welcomed(said) })
 	if s.Past().Restored && !before.Restored {
 		s.queue.NoteGap()
 		s.log.Error("this journal is older than the one the hub has heard of: what it holds open is asked about, not sent",
@@ -216,7 +215,7 @@ func (s *session) buryOne(ctx context.Context, p queue.Parcel) {
 	case p.State != tideover.StateExpired && p.State != tideover.StateCancelled && p.Kind != tideover.KindReversal:
 		// The hub had the id, and has told how it ended.
 	case p.Barred():
-		err = s.uplink.Cancel(ctx, cancelOf(p, s.Past().LostBefore != 0), nil)
+		err = s.uplink.Cancel(ctx, cancelOf(p, s.Past().LostBefore != 0), uplink.Hooks{})
 	case p.Kind == tideover.KindReversal && p.State == tideover.StateApproved:
 		err = s.uplink.Submit(ctx, submit, uplink.Hooks{}) // the hub finds the same: there is nothing to undo
 	default:

@@ -25,6 +25,7 @@ type Welcome struct {
 	OffChain   bool   // the hub holds a head that this journal does not have
 	Gap        bool   // another journal has spoken for this store
 	LostBefore uint64 // see Past
+	Replay     bool   // the ledger has lost ends: it is to be told them again before anything else is sent
 }
 
 // Welcomed returns what is known after a welcome. Nothing that was known is forgotten, but what the ledger has lost is the ledger's to
@@ -33,6 +34,7 @@ func (p Past) Welcomed(w Welcome) Past {
 	p.Restored = p.Restored || w.OffChain
 	p.Gap = p.Gap || w.Gap || p.Restored
 	p.LostBefore = w.LostBefore
+	p.Caught = p.Caught && !w.Replay
 	return p
 }
 

@@ -37,8 +37,8 @@ func (u *Uplink) Ask(ctx context.Context, m wire.Ask, progress func(wire.Progres
 }
 
 // Cancel asks the hub to bar a transaction or to undo it. It returns as Submit does.
-func (u *Uplink) Cancel(ctx context.Context, m wire.Cancel, progress func(wire.Progress)) error {
-	return u.call(ctx, call{kind: wire.TypeCancel, msg: m, id: m.ID, hooks: Hooks{Progress: progress}})
+func (u *Uplink) Cancel(ctx context.Context, m wire.Cancel, h Hooks) error {
+	return u.call(ctx, call{kind: wire.TypeCancel, msg: m, id: m.ID, hooks: h})
 }
 
 // Expire tells the hub an end that this edge has said by itself. It returns as Submit does.

@@ -49,7 +49,7 @@ func TestCall_Ends(t *testing.T) {
 		}, ask, nil, time.Second, false},
 		{"submitted, now manual", say(wire.TypeProgress, wire.Progress{State: tideover.StateManual}), refund, nil, time.Second, false},
 		{"cancelled", approve, func(ctx context.Context, u *Uplink) error {
-			return u.Cancel(ctx, wire.Cancel{ID: id, TerminalUID: "u1", Terminal: "till-1", Key: "k"}, nil)
+			return u.Cancel(ctx, wire.Cancel{ID: id, TerminalUID: "u1", Terminal: "till-1", Key: "k"}, Hooks{})
 		}, nil, time.Second, false},
 		{"a tombstone", approve, func(ctx context.Context, u *Uplink) error {
 			return u.Expire(ctx, wire.Expire{Submit: submit("k", tideover.KindSale), Outcome: tideover.StateExpired})
