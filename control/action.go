@@ -18,7 +18,7 @@ type Verb string
 const (
 	VerbHold    Verb = "hold"    // keep it back
 	VerbRelease Verb = "release" // let it go again, or let what needed a person be asked about and sent
-	VerbRetry   Verb = "retry"   // ask again now; it changes nothing, and is in the log alone
+	VerbRetry   Verb = "retry"   // ask again now; nothing of it changes
 	VerbCancel  Verb = "cancel"  // have it never executed, or undone
 	VerbSettle  Verb = "settle"  // say how what no machine can resolve has ended
 	VerbDrop    Verb = "drop"    // give up what was never sent; or see to it that what is paid was handed over
@@ -36,7 +36,7 @@ var settleable = []tideover.State{tideover.StateApproved, tideover.StateDeclined
 type Action struct {
 	Verb   Verb           `json:"-"`
 	As     tideover.State `json:"as,omitzero"`      // [VerbSettle] alone: approved, declined or reversed
-	Reason string         `json:"reason,omitempty"` // [VerbSettle] and [VerbDrop] want one, [VerbRetry] takes none
+	Reason string         `json:"reason,omitempty"` // [VerbSettle] and [VerbDrop] want one
 }
 
 // Check refuses an action that no transaction could take. Errors are an [*Error] of status 400.
@@ -51,8 +51,6 @@ func (a Action) Check() error {
 		return badRequest(errors.New("only settle takes an end"))
 	case wants && strings.TrimSpace(a.Reason) == "":
 		return badAction(tideover.Textf("a reason is wanted: it goes on record", "请说明原因：原因会记入日志"))
-	case a.Verb == VerbRetry && a.Reason != "":
-		return badRequest(errors.New("retry takes no reason: it changes nothing"))
 	case utf8.RuneCountInString(a.Reason) > ReasonMax:
 		return badAction(tideover.Textf("the reason is too long: at most %d characters", "原因过长：最多 %d 个字符", ReasonMax))
 	case !printable(a.Reason):

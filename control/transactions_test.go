@@ -78,7 +78,7 @@ func TestAction_ChecksWhatAPersonTyped(t *testing.T) {
 		"no reason":        {control.Action{Verb: control.VerbDrop, Reason: " "}, false},
 		"settle as manual": {control.Action{Verb: control.VerbSettle, As: tideover.StateManual, Reason: "x"}, false},
 		"drop as approved": {control.Action{Verb: control.VerbDrop, As: tideover.StateApproved, Reason: "x"}, false},
-		"retry, and why":   {control.Action{Verb: control.VerbRetry, Reason: "x"}, false},
+		"retry, and why":   {control.Action{Verb: control.VerbRetry, Reason: "x"}, true},
 		"line end":         {control.Action{Verb: control.VerbDrop, Reason: "a\nb"}, false},
 		"escape":           {control.Action{Verb: control.VerbDrop, Reason: "a\x1b[2J"}, false},
 		"turned text":      {control.Action{Verb: control.VerbDrop, Reason: "a\u202eb"}, false},

@@ -40,9 +40,7 @@ func (r *Router) Act(ctx context.Context, id tideover.ID, a control.Action, by c
 	case control.VerbRelease:
 		t, err = r.queue.Release(ctx, id, who)
 	case control.VerbRetry:
-		if err = r.queue.Retry(id); err == nil {
-			t, err = r.queue.Get(id)
-		}
+		t, err = r.queue.Retry(ctx, id, who)
 	case control.VerbCancel:
 		t, err = r.queue.Cancel(ctx, id, r.forward.Past, who, now)
 		waits = true

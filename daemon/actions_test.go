@@ -105,7 +105,7 @@ func TestRouter_WhatAPersonDoesIsOnRecord(t *testing.T) {
 	h.reopen(t)
 	tech, _ = h.technician(t)
 	for id, want := range map[string][]string{
-		held:      {"accepted  ", "held ME 顾客有疑问", "released ME "},
+		held:      {"accepted  ", "held ME 顾客有疑问", "released ME ", "retry asked ME "},
 		dropped:   {"accepted  ", "dropped ME wrong amount"},
 		cancelled: {"accepted  ", "cancelled ME the customer left"},
 	} {

@@ -31,6 +31,7 @@ const (
 	EventMark                   // nothing but a sequence: a process has started, or has drawn many without a commit
 	EventBarred                 // a key's first event where it is cancelled before any request of it was seen
 	EventGap                    // this journal lacks part of the store's past: it was restored from an older copy
+	EventRetry                  // by a technician: it is asked for again now, and nothing of it changes
 	EventTypesEnd
 )
 
@@ -39,7 +40,7 @@ var eventNames = [EventTypesEnd]string{
 	EventAcknowledged: "acknowledged", EventHeld: "held", EventReleased: "released", EventUndo: "cancel asked",
 	EventSettle: "settle asked", EventDropped: "dropped", EventBuried: "told to the hub", EventAdopted: "adopted",
 	EventTerminal: "terminal", EventHeard: "heard", EventLedgerTime: "ledger time", EventMark: "mark", EventBarred: "barred",
-	EventGap: "restored",
+	EventGap: "restored", EventRetry: "retry asked",
 }
 
 // String returns the name in the history of a transaction.

@@ -104,7 +104,7 @@ func (r *Record) apply(seq uint64, e *Event, fresh bool) error {
 	case EventUndo:
 		r.unend()
 		r.Undo = true
-	case EventHeld:
+	case EventHeld, EventRetry:
 	case EventReleased:
 		r.Released = true
 	case EventSettle:

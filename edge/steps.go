@@ -151,6 +151,14 @@ func (r *Record) Release(by By) (*Event, error) {
 	return &Event{Type: EventReleased, From: r.State, Cause: tideover.CauseReleased, By: by.Who, Reason: by.Reason}, nil
 }
 
+// Retry notes that a technician wants what is open asked for again now.
+func (r *Record) Retry(by By) (*Event, error) {
+	if r.Final() {
+		return nil, nil
+	}
+	return &Event{Type: EventRetry, By: by.Who, Reason: by.Reason}, nil
+}
+
 // Drop ends a transaction of which certainly nothing has left, and clears an end that no till has acknowledged. Anything else may move
 // money, and is refused. now is ledger time. Refusal: not_possible.
 func (r *Record) Drop(p Past, by By, now tideover.Millis) (*Event, error) {

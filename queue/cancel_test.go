@@ -223,9 +223,7 @@ func TestQueue_TechniciansAct(t *testing.T) {
 		t.Fatalf("got %+v, %v", p, err)
 	}
 	s.q.Back(d.ID, time.Hour)
-	if err := s.q.Retry(d.ID); err != nil {
-		t.Fatal(err)
-	}
+	act(tideover.StateInDoubt, func(ctx context.Context) (tideover.Transaction, error) { return s.q.Retry(ctx, d.ID, by) })
 	if r, _, _ := s.q.handOut(); r == nil {
 		t.Error("it still rests")
 	}

@@ -375,7 +375,7 @@ func (q *Queue) note(seq uint64, e *edge.Event) bool {
 	case edge.EventEnded:
 		q.outbox.add(e.HubSeq)
 	case edge.EventNone, edge.EventAccepted, edge.EventEndedHere, edge.EventDelivered, edge.EventAcknowledged, edge.EventHeld, edge.EventReleased, edge.EventUndo, edge.EventSettle,
-		edge.EventDropped, edge.EventBuried, edge.EventAdopted, edge.EventBarred, edge.EventTypesEnd:
+		edge.EventDropped, edge.EventBuried, edge.EventAdopted, edge.EventBarred, edge.EventRetry, edge.EventTypesEnd:
 	}
 	return true
 }

@@ -128,22 +128,10 @@ func (q *Queue) Settle(ctx context.Context, id tideover.ID, as tideover.State, b
 	return q.own(ctx, id, func(r *record) (*edge.Event, error) { return r.SettleAs(as, by) })
 }
 
-// Retry hands a transaction out again now, if it rests. Errors: ErrUnknown, ErrStopped.
-func (q *Queue) Retry(id tideover.ID) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	r, err := q.find(id)
-	switch {
-	case err != nil:
-		return err
-	case r == nil:
-		return ErrUnknown
-	case r.slot.place == placeRest:
-		q.schedule(r)
-	case r.slot.place == placeOut:
-		r.slot.wakes-- // it does not rest when it is given back
-	}
-	return nil
+// Retry hands an open transaction out again now, if it rests, and notes who wanted it; that is synced when Retry returns. Errors as of
+// Hold.
+func (q *Queue) Retry(ctx context.Context, id tideover.ID, by edge.By) (tideover.Transaction, error) {
+	return q.own(ctx, id, func(r *record) (*edge.Event, error) { return r.Retry(by) })
 }
 
 // TombstoneTold tells that the hub knows of the edge's own end. It is written lazily: told twice does no harm.

@@ -142,6 +142,11 @@ func (q *Queue) behind(r *record) bool {
 func (q *Queue) recall(r *record, e *edge.Event) {
 	switch e.Type {
 	case edge.EventUndo, edge.EventHeld, edge.EventReleased, edge.EventSettle, edge.EventEndedHere, edge.EventDropped:
+	case edge.EventRetry:
+		if r.slot.place == placeOut {
+			r.slot.wakes-- // the call under way is what was wanted; after it there is no rest
+			return
+		}
 	default:
 		return
 	}

@@ -14,9 +14,8 @@ import (
 func (p *program) act(verb control.Verb, c *cobra.Command, outcome func(control.Action, control.Transaction) (words tideover.Text, ok bool)) *cobra.Command {
 	a := control.Action{Verb: verb}
 	var as string
-	if c.Args = p.oneArg("ID"); verb != control.VerbRetry {
-		c.Flags().StringVar(&a.Reason, "reason", "", p.t("`TEXT` that goes on record with who did it", "与操作人一起记入日志的`原因`"))
-	}
+	c.Args = p.oneArg("ID")
+	c.Flags().StringVar(&a.Reason, "reason", "", p.t("`TEXT` that goes on record with who did it", "与操作人一起记入日志的`原因`"))
 	if verb == control.VerbSettle {
 		c.Flags().StringVar(&as, "as", "", p.t("`END`: approved, declined or reversed", "`结果`：approved、declined 或 reversed"))
 	}

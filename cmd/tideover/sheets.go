@@ -72,7 +72,7 @@ var eventNames = map[string]string{
 	"accepted": "受理", "sent": "发送", "reopened": "重启后待查", "doubt": "结果待查", "held": "暂停", "released": "恢复", "expired": "过期",
 	"cancelled": "取消", "cancel asked": "请求取消", "told pending": "平台处理中", "told reversing": "hub 撤销中", "told manual": "转人工",
 	"told approved": "平台成功", "told declined": "平台拒绝", "told expired": "hub 判定过期", "told cancelled": "hub 判定取消",
-	"told reversed": "hub 已撤销", "nothing to undo": "无需撤销", "settle asked": "人工结清", "dropped": "人工放弃", "barred": "预先取消",
+	"told reversed": "hub 已撤销", "nothing to undo": "无需撤销", "settle asked": "人工结清", "retry asked": "人工重查", "dropped": "人工放弃", "barred": "预先取消",
 	"adopted": "采用 hub 记录", "told to the hub": "告知 hub", "delivered": "送达终端", "acknowledged": "终端确认",
 }
 
