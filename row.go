@@ -40,7 +40,9 @@ var rowTransitions = []RowTransition{
 	{RowNone, RowClaimed, "a claim: the transaction may be executed, by this owner"},
 	{RowNone, RowRefused, "expired or cancelled before any claim: barred for good, also for a copy still on its way"},
 	{RowNone, RowInDoubt, "sent again by an edge that speaks of an older ledger: ask before any call"},
-	{RowNone, RowManual, "accepted before the ledger's memory begins"},
+	{RowNone, RowManual, "accepted before the ledger's memory begins, or settled by a person"},
+	{RowNone, RowDone, "told again by the edge to a ledger that had lost it"},
+	{RowNone, RowReversed, "told again by the edge to a ledger that had lost it"},
 	{RowClaimed, RowInDoubt, "the call's answer is not known, or the owner's lease lapsed"},
 	{RowClaimed, RowDone, "the platform's word"},
 	{RowClaimed, RowRefused, "expired or cancelled while this owner had certainly not called"},
@@ -57,6 +59,7 @@ var rowTransitions = []RowTransition{
 	{RowRefused, RowReversing, "an approval after another end: not believed"},
 	{RowManual, RowDone, "settled by a person"},
 	{RowManual, RowReversed, "settled by a person"},
+	{RowManual, RowRefused, "told again by the edge to a ledger that had lost it"},
 }
 
 // RowTransitions returns the one list of what may follow what in the hub's ledger.

@@ -298,7 +298,6 @@ func TestRowTransitions_KeepThePromises(t *testing.T) {
 		{tideover.RowReversed, tideover.RowDone, "undoing is for good"},
 		{tideover.RowReversed, tideover.RowClaimed, "what was undone must never be called"},
 		{tideover.RowInDoubt, tideover.RowRefused, "404 certifies nothing: only reverse does"},
-		{tideover.RowNone, tideover.RowDone, "nothing is recorded that was not claimed"},
 		{tideover.RowNone, tideover.RowReversing, "nothing is undone that has no row"},
 		{tideover.RowManual, tideover.RowClaimed, "the machine keeps its hands off"},
 	} {

@@ -16,16 +16,24 @@ func (v *View) Ask() Decision {
 }
 
 // Cancel bars an id that the ledger does not have, for good, also against a copy that is still on its way; it undoes one that was
-// or may have been executed. A reversal cannot be cancelled, and neither can what was refunded in part: those keep their end.
+// or may have been executed. Where the ledger may have lost the id, only the platform can tell those two apart. A reversal cannot be
+// cancelled, and neither can what was refunded in part: those keep their end.
 func (v *View) Cancel(m wire.Cancel) Decision {
 	r := v.row()
 	switch {
 	case r.State == tideover.RowNone:
 		v.enter(m.ID)
-		r.Request = wire.Submit{ID: m.ID, TerminalUID: m.TerminalUID, Terminal: m.Terminal, Key: m.Key}
+		r.Request = wire.Submit{ID: m.ID, TerminalUID: m.TerminalUID, Terminal: m.Terminal, Key: m.Key, CreatedAt: v.Now}
 		r.CancelAsked, r.EndAs = true, tideover.StateCancelled
-		v.refused(r, tideover.StateCancelled, "cancelled before it arrived")
+		if !m.Again && !v.lost() {
+			v.refused(r, tideover.StateCancelled, "cancelled before it arrived")
+			break
+		}
+		r.Called = true
+		v.doubt(r, "the ledger may have lost it")
+		v.undo(r, tideover.StateCancelled, "cancelled, and the ledger may have lost it: bar it at the platform, or undo it")
 	case r.Kind() == tideover.KindReversal:
+		r.CancelAsked = true
 		v.keep(r)
 	case r.State == tideover.RowDone && r.Approved:
 		return v.cancelApproved(r)
@@ -34,6 +42,7 @@ func (v *View) Cancel(m wire.Cancel) Decision {
 	case r.State == tideover.RowManual:
 		r.CancelAsked = true
 	default:
+		r.CancelAsked = true
 		v.speak(r)
 	}
 	return Decision{Why: r.Why}
@@ -50,11 +59,14 @@ func (v *View) cancelApproved(r *Row) Decision {
 	switch {
 	case r.Account.Refunding > 0:
 		return Decision{Verdict: Wait, Why: "a refund of it has no end yet"}
-	case r.Account.Refunded > 0:
+	case v.amnesic():
+		return Decision{Verdict: Wait, Why: "the ledger may have lost a refund of it"}
+	}
+	r.CancelAsked = true
+	if r.Account.Refunded > 0 {
 		v.keep(r)
 		return Decision{Why: "refunded in part already: it stays approved"}
 	}
-	r.CancelAsked = true
 	v.undo(r, tideover.StateCancelled, "cancelled after it was approved")
 	return Decision{Why: r.Why}
 }
@@ -79,7 +91,7 @@ func (v *View) Expire(e wire.Expire) Decision {
 	if r.State == tideover.RowNone {
 		v.enter(e.Submit.ID)
 		r.heard(e.Submit)
-		r.Request.Request.Payload = nil
+		r.Request.Request.Payload, r.Request.Request.Instrument = nil, ""
 		r.Tombstone, r.EndAs = true, e.Outcome
 		v.refused(r, e.Outcome, "ended by the edge, which never sent it")
 		return Decision{Why: r.Why}
@@ -87,8 +99,8 @@ func (v *View) Expire(e wire.Expire) Decision {
 	if d, reused := r.reused(e.Submit); reused {
 		return d
 	}
-	if r.State == tideover.RowDone && r.Account.Refunding > 0 {
-		return Decision{Verdict: Wait, Why: "a refund of it has no end yet"}
+	if r.State == tideover.RowDone && r.Approved && (r.Account.Refunding > 0 || v.amnesic()) {
+		return Decision{Verdict: Wait, Why: "a refund of it has no end yet, or may be lost"}
 	}
 	r.heard(e.Submit)
 	known := r.Tombstone && r.EndAs == e.Outcome
@@ -117,17 +129,18 @@ func (v *View) Expire(e wire.Expire) Decision {
 // Undo carries a reversal on: its original is undone under the original's own row, once, whoever asks for it; the reversal ends
 // together with it. An original that the ledger does not have is barred.
 func (v *View) Undo() Decision {
+	if v.without() {
+		return Decision{Verdict: Wait, Why: "its original was not looked up"}
+	}
 	r, o := v.row(), v.original()
 	if !r.State.Open() {
 		return Decision{Verdict: Stale, Why: r.Why}
 	}
 	switch {
+	case v.amnesic():
+		return Decision{Verdict: Wait, Why: "the ledger may have lost its original, or a refund of that"}
 	case o.State == tideover.RowNone:
-		*o = Row{Store: v.Store.Name, ID: r.Request.Request.Original, CreatedAt: v.Now, UpdatedAt: v.Now, EndAs: tideover.StateCancelled}
-		o.move(tideover.RowRefused, "reversed before it arrived")
-		// It has no place in the outbox until an edge asks for it: perhaps none has a record of it.
-		o.Outcome = refusedOutcome(tideover.StateCancelled)
-		o.Outcome.At = v.Now
+		v.bar(o)
 		return v.undone("nothing was executed, and nothing will be")
 	case o.Kind() == tideover.KindReversal:
 		return v.notUndone(tideover.CodeOriginalNotApproved, "a reversal cannot be reversed")
@@ -154,6 +167,16 @@ func (v *View) Undo() Decision {
 		v.cancelOpen(o)
 	}
 	return Decision{Verdict: Wait, Why: "its original is being undone"}
+}
+
+// bar refuses the original of a reversal for good. It has no place in the outbox until an edge asks for it: perhaps none has a record
+// of it.
+func (v *View) bar(o *Row) {
+	id := v.row().Request.Request.Original
+	*o = Row{Store: v.Store.Name, ID: id, CreatedAt: v.Now, UpdatedAt: v.Now, EndAs: tideover.StateCancelled}
+	o.move(tideover.RowRefused, "reversed before it arrived")
+	o.Outcome = refusedOutcome(tideover.StateCancelled)
+	o.Outcome.At = v.Now
 }
 
 // sameMoney says whether a reversal's amount and currency, where it names them, are its original's.

@@ -31,12 +31,18 @@ func (v *View) Claim(s wire.Submit, incarnation [16]byte, lease Lease) Decision 
 	if incarnation != v.Store.Incarnation {
 		return refuse(wire.ReasonSuperseded, ErrSuperseded.Error())
 	}
+	if s.Request.Kind == tideover.KindRefund && v.amnesic() {
+		return Decision{Verdict: Wait, Why: "the ledger may have lost its original, or other refunds of that"}
+	}
 	v.enter(s.ID)
 	r.heard(s)
 	switch {
 	case s.CreatedAt != 0 && s.CreatedAt < v.Store.PrunedBefore:
 		r.move(tideover.RowManual, "accepted before the ledger's memory begins: it may have been executed")
 		return Decision{Why: r.Why}
+	case s.Again && r.Kind() == tideover.KindRefund && v.original().State.Open():
+		*r = Row{}
+		return Decision{Verdict: Wait, Why: "the original has no end yet"}
 	case s.Again && r.Kind() != tideover.KindReversal:
 		v.holdWhatFits()
 		v.doubt(r, "an earlier process of the edge may have sent it to a ledger that lost it: ask first")
@@ -72,7 +78,7 @@ func (v *View) copyOf(s wire.Submit) Decision {
 
 // reused refuses another request under an id that the ledger has.
 func (r *Row) reused(s wire.Submit) (Decision, bool) {
-	if !r.Known() || r.Request.Hash == s.Hash {
+	if !r.Known() || s.Request.Kind == tideover.KindNone || r.Request.Hash == s.Hash {
 		return Decision{}, false
 	}
 	d := refuse(wire.ReasonKeyReused, "the ledger has this id with another request")
@@ -191,14 +197,4 @@ func (v *View) Uncalled(fence uint64, lease Lease) Decision {
 		v.refused(r, as, "never called, and too late for it")
 	}
 	return Decision{Why: r.Why}
-}
-
-// Lapse takes back the claims of owners that are gone: a call may have left.
-func (v *View) Lapse(owner [16]byte) {
-	for i := range v.Rows {
-		if r := &v.Rows[i]; r.State == tideover.RowClaimed && r.Owner != owner {
-			r.Called = true
-			v.doubt(r, "its owner is gone: a call may have left")
-		}
-	}
 }

@@ -14,6 +14,13 @@
 // committed, and everything that was committed is heard. A row has one place in the outbox at most: a newer end takes the place of an
 // older one that was not acknowledged.
 //
+// # A ledger that was put back to an older copy
+//
+// An edge's hello shows it ([View.Hello]). The edge then tells the ends that it has once more ([View.Replay]), and the ledger takes them as it
+// had told them. Until it has them all ([View.Replayed]) it decides nothing that one of them could forbid: what takes money back waits, and what
+// is in doubt is asked about and neither called nor barred. For a month more, an id that it does not have may be one that it has
+// lost: a request that says so starts in doubt, and a cancel is the platform's to answer.
+//
 // # One effect
 //
 // Only [View.Claim] and [View.Record] put a row into "claimed", the only state from which the platform may be called, and each

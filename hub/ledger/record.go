@@ -52,6 +52,9 @@ func (a Answer) outcome(result tideover.State) tideover.Outcome {
 // an earlier claim's call changes nothing, but an approval after another end is never overlooked: it is undone.
 func (v *View) Record(fence uint64, a Answer, asked bool, p Policy, lease Lease) Decision {
 	r := v.row()
+	if v.without() {
+		return Decision{Verdict: Wait, Why: "its original was not looked up"}
+	}
 	switch {
 	case r.State == tideover.RowClaimed && !asked && r.Fence == fence:
 	case r.State == tideover.RowInDoubt && asked && r.Fence == fence:
@@ -119,9 +122,10 @@ func (v *View) pending(r *Row, a Answer, p Policy) {
 	}
 }
 
-// tooLong says whether a sale has been pending for longer than its customer waits.
+// tooLong says whether a sale has been pending for longer than its customer waits. While the ledger may have lost its end, it is only asked
+// about: the till may have shown an approval.
 func (v *View) tooLong(r *Row, p Policy) bool {
-	return r.Kind() == tideover.KindSale && r.PendingSince != 0 && v.Now >= r.PendingSince.Add(p.PendingMax)
+	return r.Kind() == tideover.KindSale && r.PendingSince != 0 && v.Now >= r.PendingSince.Add(p.PendingMax) && !v.amnesic()
 }
 
 // missing: the platform says that it does not have the id. That certifies nothing. Where a repeat has one effect, it is called again.
@@ -130,6 +134,8 @@ func (v *View) missing(r *Row, p Policy, lease Lease) {
 	case r.Answered || r.State != tideover.RowInDoubt:
 		// It had the id before, or it answers a call with "not found": there is no sense in that, so nothing is known.
 		v.unheard(r, r.State == tideover.RowInDoubt, p)
+	case v.amnesic():
+		// An end that the ledger has lost may have been told. Nothing is called and nothing barred before the edge has told it again.
 	case r.expired(v.Now):
 		v.undo(r, tideover.StateExpired, "expired, and the platform does not have it: bar it there")
 	case !p.Idempotent:
@@ -161,7 +167,7 @@ func (v *View) unheard(r *Row, asked bool, p Policy) {
 		v.undo(r, r.EndAs, "cancelled, and it is not known whether it was executed")
 	case v.tooLong(r, p):
 		v.undo(r, tideover.StateExpired, "pending for too long")
-	case asked && r.PendingSince == 0 && r.expired(v.Now):
+	case asked && r.PendingSince == 0 && r.expired(v.Now) && !v.amnesic():
 		v.undo(r, tideover.StateExpired, "expired, and it is not known whether it was executed")
 	}
 }
@@ -169,6 +175,9 @@ func (v *View) unheard(r *Row, asked bool, p Policy) {
 // RecordReverse takes the platform's answer to "reverse".
 func (v *View) RecordReverse(a Answer, p Policy) Decision {
 	r := v.row()
+	if v.without() {
+		return Decision{Verdict: Wait, Why: "its original was not looked up"}
+	}
 	if r.State != tideover.RowReversing {
 		return Decision{Verdict: Stale, Why: "it is not being undone any more"}
 	}

@@ -86,7 +86,7 @@ func (r *Row) Confirmation() wire.Confirmation {
 	if !r.Ended() || r.HubSeq == 0 {
 		panic(fmt.Sprintf("ledger: %s is %s and has no end to tell", r.ID, r.State))
 	}
-	return wire.Confirmation{ID: r.ID, HubSeq: r.HubSeq, Outcome: r.Outcome, Corrected: r.Corrected}
+	return wire.Confirmation{ID: r.ID, HubSeq: r.HubSeq, Outcome: r.Outcome, Corrected: r.Corrected, Asked: r.CancelAsked}
 }
 
 // Progress is what an edge hears of a row that has no end.
@@ -120,7 +120,7 @@ const (
 	ActUndo                  // a reversal: undo its original under the original's row
 )
 
-// Next says what a row needs. A claim that is not owner's is never called.
+// Next says what a row needs. A claim that is another owner's is never called.
 func (r *Row) Next(owner [16]byte) Action {
 	switch {
 	case !r.State.Open():
@@ -129,8 +129,8 @@ func (r *Row) Next(owner [16]byte) Action {
 		return ActUndo
 	case r.State == tideover.RowReversing:
 		return ActReverse
-	case r.State == tideover.RowClaimed && r.Owner == owner:
-		return ActCall
+	case r.State == tideover.RowClaimed && (r.Owner == owner || r.Owner == [16]byte{}):
+		return ActCall // one that was given back is claimed anew first
 	default:
 		return ActAsk
 	}

@@ -30,6 +30,23 @@ type Store struct {
 	Revoked     bool            `cbor:"12,keyasint,omitempty"`
 	Terminals   [32]byte        `cbor:"13,keyasint,omitzero"` // digest of the list that is kept
 	HeardAt     tideover.Millis `cbor:"14,keyasint,omitempty"`
+
+	Journal [16]byte        `cbor:"15,keyasint,omitzero"`  // of the edge that said hello last
+	GapAt   tideover.Millis `cbor:"16,keyasint,omitempty"` // when another journal's edge took over; 0: never
+
+	// What the ledger has lost of the store's past because it was put back to an older copy: see [View.Hello].
+	Restored   [16]byte        `cbor:"17,keyasint,omitzero"`  // [History.Restored] at the last hello
+	LostBefore uint64          `cbor:"18,keyasint,omitempty"` // the journal's sequence then; 0: nothing is lost
+	LostAt     tideover.Millis `cbor:"19,keyasint,omitempty"` // when it was found out last
+	LostFrom   uint64          `cbor:"20,keyasint,omitempty"` // ends above this outbox position may be lost
+	Replay     bool            `cbor:"21,keyasint,omitempty"` // the edge has not yet told all of them again
+
+	HeardIn [16]byte `cbor:"22,keyasint,omitzero"` // the ledger's epoch at the last hello
+	// Ahead: outbox positions were given out in an epoch in which no hello was heard; HeardSeq is the last one before them.
+	Ahead    bool   `cbor:"23,keyasint,omitempty"`
+	HeardSeq uint64 `cbor:"24,keyasint,omitempty"`
+	// Reused: positions above LostFrom and up to it were given out before this ledger knew that it had given them out once already.
+	Reused uint64 `cbor:"25,keyasint,omitempty"`
 }
 
 // Token is a one-time enrolment token. Its secret is not kept.
@@ -96,7 +113,9 @@ func (s *Store) Admits(fingerprint [32]byte) error {
 
 // Hello takes the greeting of an edge's process. From then on claims by earlier incarnations are refused. The welcome tells the anchor
 // by which an edge knows that it was restored; the hello's own head does not replace it, since the welcome may be lost: the edge anchors
-// when it has judged the welcome. Errors: [ErrSuperseded], for a process that was replaced already.
+// when it has judged the welcome. What the hello tells of the ledger's own past stays in the store, so that the next welcome says the
+// same where this one is lost. Where [Store.Reused] is set from then on, [View.Retell] must be taken before the welcome is told. Errors:
+// [ErrSuperseded], for a process that was replaced already.
 func (v *View) Hello(h wire.Hello) (wire.Welcome, error) {
 	s := &v.Store
 	if s.Incarnation != h.Incarnation {
@@ -109,10 +128,17 @@ func (v *View) Hello(h wire.Hello) (wire.Welcome, error) {
 		}
 		s.Incarnation = h.Incarnation
 	}
-	s.HeardAt = v.Now
+	v.remember(h)
+	s.HeardAt, s.HeardIn = v.Now, v.History.Epoch()
 	w := wire.Welcome{
 		LedgerTime: v.Now, AnchorSeq: s.AnchorSeq, AnchorHead: s.AnchorHead, PrunedBefore: s.PrunedBefore, GivenOut: s.HubSeq,
-		Terminals: s.Terminals,
+		Terminals: s.Terminals, Epoch: v.History.Epoch(), Gap: v.gap(),
+	}
+	if v.lost() {
+		w.LostBefore, w.Replay = s.LostBefore, s.Replay
+	}
+	if w.Replay {
+		w.LostFrom = s.LostFrom
 	}
 	return w, nil
 }

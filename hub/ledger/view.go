@@ -43,9 +43,26 @@ var ErrStopped = errors.New("the ledger has stopped")
 // View is what one step may read and change. Rows are in the order of the ids that were asked for; one that the ledger does not have
 // has the state none.
 type View struct {
-	Now   tideover.Millis // ledger time; it never goes back
-	Store Store
-	Rows  []Row
+	Now     tideover.Millis // ledger time; it never goes back
+	History History
+	Store   Store
+	Rows    []Row
+}
+
+// History is what a ledger knows of its own life. A step may not change it.
+type History struct {
+	// Epochs name the times that the ledger was opened, the newest last. An engine draws one whenever nobody else has the ledger open.
+	Epochs [][16]byte
+	// Restored is the epoch in which it was found to be a copy that was put in the ledger's place; zero: never.
+	Restored [16]byte
+}
+
+// Epoch is the present one.
+func (h History) Epoch() (e [16]byte) {
+	if n := len(h.Epochs); n > 0 {
+		e = h.Epochs[n-1]
+	}
+	return e
 }
 
 // Verdict is what follows from a step.
@@ -55,7 +72,7 @@ type Verdict uint8
 const (
 	Carry   Verdict = iota // go on by the state of the first row: tell its end, or work on it
 	Refuse                 // nothing was taken; tell Refused
-	Wait                   // another row must come to an end first: the original where there is one; then take the step again
+	Wait                   // something else must come first: the original's end where there is one; then take the step again
 	Unknown                // there is no row
 	Stale                  // the event is of an earlier claim, or comes after an end: nothing changed
 )
@@ -87,6 +104,12 @@ func (v *View) original() *Row {
 	return &v.Rows[1]
 }
 
+// without says that a step on the row needs its original and was not given it: what the row is of was heard after its ids were named.
+func (v *View) without() bool {
+	r := v.row()
+	return r.Kind().Undoes() && (len(v.Rows) < 2 || v.Rows[1].ID != r.Request.Request.Original)
+}
+
 // Others returns the ids, besides the row's own, that steps on it need.
 func (r *Row) Others() []tideover.ID { return Others(r.Request.Request) }
 
@@ -103,6 +126,12 @@ func Others(r tideover.Request) []tideover.ID {
 func (v *View) end(r *Row, to tideover.RowState, out tideover.Outcome, why string) {
 	r.move(to, why)
 	out.At = v.Now
+	v.ended(r, out, r.Accounted)
+	v.tell(r)
+}
+
+// ended writes a row's end. accounted is what the row takes of its original's account if the end is an approval.
+func (v *View) ended(r *Row, out tideover.Outcome, accounted int64) {
 	r.Outcome = out
 	r.PendingSince, r.WaitingFor, r.Lease, r.Owner = 0, "", 0, [16]byte{}
 	before := r.Approved
@@ -115,37 +144,47 @@ func (v *View) end(r *Row, to tideover.RowState, out tideover.Outcome, why strin
 	case tideover.StateReversed:
 		r.Account.Reversed = true
 	default:
+		r.Approved = false
 	}
-	if r.Accounted != 0 {
-		v.settle(r, before)
+	if out.Result != tideover.StateApproved {
+		accounted = 0
 	}
-	v.tell(r)
+	if r.Accounted != 0 || accounted != 0 {
+		v.settle(r, before, accounted)
+	}
 }
 
-// settle moves what a refund holds of its original's account to where its end puts it. approved says whether it had been approved
-// before.
-func (v *View) settle(r *Row, approved bool) {
+// settle takes back what a refund holds of its original's account, and enters what it takes for good. approved says whether it had been
+// approved before.
+func (v *View) settle(r *Row, approved bool, accounted int64) {
 	o := v.original()
+	if o.State == tideover.RowNone && accounted != 0 {
+		v.witness(r)
+	}
 	if approved {
 		o.Account.Refunded -= r.Accounted
 	} else {
 		o.Account.Refunding -= r.Accounted
 	}
-	if r.Outcome.Result == tideover.StateApproved {
-		o.Account.Refunded += r.Accounted
-	} else {
-		r.Accounted = 0
-	}
-	if o.Account.Refunding < 0 || o.Account.Refunded < 0 || o.Account.Refunding+o.Account.Refunded > o.Account.Approved {
+	if o.Account.Refunding < 0 || o.Account.Refunded < 0 {
 		panic(fmt.Sprintf("ledger: the account of %s does not add up: %+v", o.ID, o.Account))
 	}
+	o.Account.Refunded += accounted
+	if !o.Known() { // see witness
+		o.Account.Approved = max(o.Account.Approved, o.Account.Refunding+o.Account.Refunded)
+	}
+	r.Accounted = accounted
 	o.UpdatedAt = v.Now
 }
 
-// tell gives a row's end a place in the store's outbox.
+// tell gives a row's end a place in the store's outbox. No place is given twice, whatever copy of the ledger this is: see [View.Hello].
 func (v *View) tell(r *Row) {
-	v.Store.HubSeq++
-	r.HubSeq, r.Acked = v.Store.HubSeq, false
+	s := &v.Store
+	if s.HeardIn != v.History.Epoch() && !s.Ahead {
+		s.Ahead, s.HeardSeq = true, s.HubSeq
+	}
+	s.HubSeq++
+	r.HubSeq, r.Acked = s.HubSeq, false
 	r.UpdatedAt = v.Now
 }
 
@@ -175,6 +214,9 @@ func (r *Row) expired(now tideover.Millis) bool {
 func (r *Row) heard(s wire.Submit) {
 	if !r.Known() {
 		r.Request = s
+		if r.State == tideover.RowDone && r.Approved { // see witness
+			r.Account.Approved = max(r.Account.Approved, s.Request.Amount)
+		}
 	}
 	if s.Request.Kind == tideover.KindSale && s.ExpiresAt != 0 && (r.ExpiresAt == 0 || s.ExpiresAt < r.ExpiresAt) {
 		r.ExpiresAt = s.ExpiresAt
