@@ -75,6 +75,7 @@ func (q *Queue) Accept(ctx context.Context, d edge.Draft, decide func(View) erro
 	e := edge.Accept(&d)
 	e.At, e.Digest = now(), digest(sealed)
 	var mine *record
+	var refused error // by what rides the same commit: it is said after that, when it is certain
 	call := &request{ctx: ctx, class: classAccept, size: (&entry{event: &e, sealed: sealed}).bytes()}
 	call.prepare = func(b *batch) error {
 		known := b.accepted[d.ID]
@@ -89,12 +90,12 @@ func (q *Queue) Accept(ctx context.Context, d edge.Draft, decide func(View) erro
 		}
 		if known != nil {
 			call.class = classFlush // it adds nothing to the commit, and is answered after it
-			var err error
-			answer, err = replayed(known, d.Hash)
-			return err
+			answer, refused = replayed(known, d.Hash)
+			return nil
 		}
-		if err := decide(View{q, b}); err != nil {
-			return err
+		if refused = decide(View{q, b}); refused != nil {
+			call.class = classFlush
+			return nil
 		}
 		add := entry{seq: q.seq + 1, event: &e, sealed: sealed}
 		if !b.add(add, reserve) {
@@ -122,7 +123,7 @@ func (q *Queue) Accept(ctx context.Context, d edge.Draft, decide func(View) erro
 	if err := q.submit(call); err != nil {
 		return tideover.Transaction{}, err
 	}
-	return answer, nil
+	return answer, refused
 }
 
 // replayed answers a press of a key that is known. A key that was barred has no request to compare with: the press is answered with its end.

@@ -99,6 +99,35 @@ func TestAccept_ARefusalLeavesTheKeyFree(t *testing.T) {
 	s.accept(d)
 }
 
+// A refusal that rests on a press of the same commit is not said before that is on disk: a kill in between would have told the till of
+// a transaction that never was.
+func TestAccept_WhatARefusalSpeaksOfIsThere(t *testing.T) {
+	s := newShop(t)
+	for i := range 200 {
+		first := draft("till", fmt.Sprint("k", i))
+		reused, duplicate := first, draft("till", fmt.Sprint("again", i))
+		reused.Hash[0]++
+		var wg sync.WaitGroup
+		for _, d := range []edge.Draft{first, reused, duplicate} {
+			wg.Go(func() {
+				_, err := s.q.Accept(t.Context(), d, func(v View) error {
+					if _, known := v.Get(first.ID); known && d.ID == duplicate.ID {
+						return tideover.Refuse(tideover.CodeSuspectedDuplicate, "no", "不")
+					}
+					return nil
+				})
+				if _, ok := errors.AsType[*tideover.Refusal](err); !ok {
+					return
+				}
+				if _, err := s.q.Get(first.ID); err != nil {
+					t.Errorf("refused for the sake of %s: %v", first.ID, err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+}
+
 func TestAccept_FullStorage(t *testing.T) {
 	s := newShop(t)
 	s.close()
