@@ -62,7 +62,7 @@ func (s *session) Welcome(addr string, hello wire.Hello, w wire.Welcome) error {
 	said := edge.Welcome{OffChain: w.AnchorSeq != 0 && !holds, Gap: w.Gap || s.queue.Gap(), LostBefore: w.LostBefore, Replay: w.Replay}
 	before := s.learn(func(p *edge.Past) { *p = p.Welcomed(said) })
 	if s.Past().Restored && !before.Restored {
-		s.queue.NoteGap()
+		s.queue.NoteGap(w.AnchorSeq)
 		s.log.Error("this journal is older than the one the hub has heard of: what it holds open is asked about, not sent",
 			"seq", hello.Seq, "hub_seq", w.AnchorSeq)
 	}

@@ -172,9 +172,13 @@ func TestQueue_RemembersWhatTheHubIs(t *testing.T) {
 		t.Fatalf("a new journal: gap %v, epoch %x, journal %x", s.q.Gap(), s.q.Epoch(), journal)
 	}
 	s.q.CaughtUp(0, testEpoch)
-	s.q.NoteGap()
+	s.q.NoteGap(1 << 40)
 	s.flush()
 	s.crash()
+	if seq, _ := s.q.Head(); seq <= 1<<40 {
+		t.Errorf("the head is %d, and the lost one was further", seq)
+	}
+	s.accept(draft("till", "k"))
 	if !s.q.Gap() || s.q.Epoch() != testEpoch || s.q.Journal() != journal {
 		t.Errorf("gap %v, epoch %x, journal %x", s.q.Gap(), s.q.Epoch(), s.q.Journal())
 	}

@@ -247,7 +247,7 @@ func (q *Queue) collect(last bool) (*batch, []Position, error) {
 	if q.stopped != nil {
 		return nil, nil, q.stopped
 	}
-	q.draining = q.draining || last
+	q.draining, q.shown = q.draining || last, q.seq
 	take := min(len(q.requests), batchMax)
 	requests := append([]*request(nil), q.requests[:take]...)
 	q.requests = append([]*request(nil), q.requests[take:]...)

@@ -36,6 +36,7 @@ type Queue struct {
 	untold    map[tideover.ID]struct{}
 	flying    map[tideover.ID]struct{} // in the commit that is under way, with a change that memory does not show before it is done
 	watch     map[tideover.ID]chan struct{}
+	feeds     map[string][]*Feed           // by the terminal's uid
 	terminals map[string]tideover.Terminal // by uid
 	work      lineup
 	wakes     uint64 // counts calls of Wake
@@ -45,6 +46,7 @@ type Queue struct {
 
 	seq      uint64 // last one drawn
 	started  uint64 // what is above was drawn by this process
+	shown    uint64 // see shownThrough
 	headSeq  uint64 // newest committed entry
 	headHash [hashSize]byte
 
@@ -79,7 +81,7 @@ func newQueue(o Options, s sealer) *Queue {
 	q := &Queue{
 		options: o, log: o.Log, seal: s, submitted: make(chan struct{}, 1), over: make(chan struct{}),
 		live: make(map[tideover.ID]*record), index: make(map[tideover.ID]uint64), untold: make(map[tideover.ID]struct{}),
-		flying: make(map[tideover.ID]struct{}), watch: make(map[tideover.ID]chan struct{}),
+		flying: make(map[tideover.ID]struct{}), watch: make(map[tideover.ID]chan struct{}), feeds: make(map[string][]*Feed),
 		terminals: make(map[string]tideover.Terminal), work: newLineup(), counted: counts{amount: make(map[string]int64)},
 	}
 	q.landed = sync.NewCond(&q.mu)

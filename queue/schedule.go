@@ -165,6 +165,7 @@ func (q *Queue) changed(r *record) {
 		close(w)
 		delete(q.watch, r.ID)
 	}
+	q.tell(r)
 	waiting := q.work.lanes[r.ID]
 	for other := range waiting {
 		if !q.behind(other) {

@@ -125,14 +125,15 @@ func (q *Queue) Epoch() [16]byte {
 }
 
 // NoteGap notes that this journal was restored from an older copy: part of the store's past is missing in it, for good. It rides the
-// next commit.
-func (q *Queue) NoteGap() {
+// next commit. The lost journal had a head at beyond; from here on sequences are drawn above it, so that this journal's own head is the
+// newer one.
+func (q *Queue) NoteGap(beyond uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.stopped != nil || q.gap {
+	if q.stopped != nil || q.gap && q.seq >= beyond {
 		return
 	}
-	q.gap = true
+	q.gap, q.seq = true, max(q.seq, beyond)
 	q.enqueue(entry{seq: q.draw(), event: &edge.Event{Type: edge.EventGap, At: now()}, lazy: true}, true)
 }
 
