@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,10 @@ func TestJudge_FindsWhatIsWrong(t *testing.T) {
 	}
 	if v := control.Judge(well(), 72*time.Hour); !v.Well || v.Findings == nil {
 		t.Errorf("a shop that is well: %+v", v)
+	}
+	runbook, err := os.ReadFile("../docs/runbook.md")
+	if err != nil {
+		t.Fatal(err)
 	}
 	for code, change := range map[string]func(*control.Status){
 		"not_accepting": func(s *control.Status) { s.Endpoint.Accepting = false },
@@ -53,6 +58,9 @@ func TestJudge_FindsWhatIsWrong(t *testing.T) {
 		v := control.Judge(s, 72*time.Hour)
 		if v.Well || len(v.Findings) != 1 || v.Findings[0].Code != code {
 			t.Errorf("%s: %+v", code, v)
+		}
+		if !strings.Contains(string(runbook), "`"+code+"`") {
+			t.Errorf("the runbook does not know %s", code)
 		}
 	}
 }

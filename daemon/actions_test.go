@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -355,6 +356,10 @@ func TestRouter_ExportsTheJournalWithoutPayloads(t *testing.T) {
 
 // What was restored or replaced is said, and what to do about it; where nothing is left to do it is a note.
 func TestRouter_SaysWhatTheHubHasTaughtIt(t *testing.T) {
+	runbook, err := os.ReadFile("../docs/runbook.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, tc := range map[string]struct {
 		past   edge.Past
 		replay bool
@@ -382,6 +387,9 @@ func TestRouter_SaysWhatTheHubHasTaughtIt(t *testing.T) {
 			var have []string
 			for _, f := range h.router().alarms() {
 				code := f.Code
+				if !strings.Contains(string(runbook), "`"+code+"`") {
+					t.Errorf("the runbook does not know %s", code)
+				}
 				if f.Note {
 					code = "(" + code + ")"
 				}

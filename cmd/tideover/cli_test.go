@@ -215,6 +215,7 @@ func TestStatusOf_IsTheContracts(t *testing.T) {
 		"unreachable": {fmt.Errorf("status: %w", &control.SocketError{Err: control.ErrUnreachable}), exitUnreachable},
 		"in use":      {&control.SocketError{Err: control.ErrInUse}, exitFailed},
 		"not found":   {control.NotFound("x", tideover.Text{}, tideover.Text{}), exitRefused},
+		"malformed":   {&control.Error{Status: http.StatusBadRequest}, exitFailed},
 		"broken":      {&control.Error{Status: http.StatusInternalServerError}, exitFailed},
 		"refusal":     {tideover.Refuse(tideover.CodeForbidden, "no", "否"), exitRefused},
 		"other":       {errors.New("x"), exitFailed},
