@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -39,7 +40,8 @@ type campaign struct {
 	shop  *Shop
 	tills []*Till
 
-	ctx     context.Context
+	ctx     context.Context // ends with the test, and when a program has ended by itself
+	abort   context.CancelFunc
 	closed  atomic.Bool // no new presses
 	sellers sync.WaitGroup
 	presses atomic.Int64
@@ -62,7 +64,9 @@ func seedOf(t *testing.T) uint64 {
 // newCampaign opens a shop with everything running.
 func newCampaign(t *testing.T, o Options) *campaign {
 	t.Helper()
-	c := &campaign{t: t, seed: seedOf(t), ctx: t.Context()}
+	c := &campaign{t: t, seed: seedOf(t)}
+	c.ctx, c.abort = context.WithCancel(t.Context())
+	t.Cleanup(c.abort)
 	o.Seed = c.seed
 	shop, err := Open(context.Background(), o)
 	if err != nil {
@@ -136,10 +140,12 @@ func (c *campaign) press(till *Till, key string, dice *rand.Rand) {
 	})
 }
 
-// settle closes the campaign: everything that was pressed must come to its end.
+// settle closes the campaign: everything that was pressed must come to its end, and every end to its till.
 func (c *campaign) settle() {
 	c.t.Helper()
 	c.closed.Store(true)
+	ctx, cancel := context.WithTimeout(c.ctx, settleMax)
+	defer cancel()
 	done := make(chan struct{})
 	go func() {
 		c.sellers.Wait()
@@ -147,8 +153,23 @@ func (c *campaign) settle() {
 	}()
 	select {
 	case <-done:
-	case <-time.After(settleMax):
+	case <-ctx.Done():
 		c.t.Errorf("after %v of peace there are presses without an end", settleMax)
+		return
+	}
+	for quiet := false; !quiet; { // what was undone by another till, or corrected, comes unasked
+		open, err := c.tills[0].Pending(ctx)
+		quiet = err == nil && open == 0
+		for _, till := range c.tills {
+			n, err := till.Collect(ctx)
+			if quiet = quiet && n == 0; err != nil {
+				c.t.Errorf("%s does not get its ends: %v", till.Name, err)
+				return
+			}
+		}
+		if !quiet && rest(ctx) != nil {
+			return // the judge says what is missing
+		}
 	}
 }
 
@@ -156,8 +177,8 @@ func (c *campaign) settle() {
 func (c *campaign) judge() Verdict {
 	c.t.Helper()
 	v := c.shop.Verdict(c.tills...)
-	c.t.Logf("%d presses: %s; %d approved, %d declined, %d other ends; %d calls, %d executed",
-		c.presses.Load(), v, v.Approved, v.Declined, v.OtherEnds, v.Calls, v.Platform)
+	c.t.Logf("%d presses: %s; %d approved, %d declined, %d other ends, %d cancelled; %d calls, %d executed",
+		c.presses.Load(), v, v.Approved, v.Declined, v.OtherEnds, v.Cancelled, v.Calls, v.Platform)
 	for i, p := range v.Problems {
 		if i == 5 {
 			c.t.Errorf("… and %d problems more", len(v.Problems)-i)
@@ -168,11 +189,11 @@ func (c *campaign) judge() Verdict {
 	if !v.Well() {
 		c.t.Errorf("not well: %s; the platform holds %d, the tills hold %d", v, v.Charged, v.TillsHold)
 	}
-	if open, err := c.tills[0].Pending(c.ctx); err != nil || open > 0 {
+	if open, err := c.tills[0].Pending(c.t.Context()); err != nil || open > 0 {
 		c.t.Errorf("the edge still has %d transactions without an end (%v)", open, err)
 	}
 	for _, till := range c.tills {
-		if left, err := till.Unacknowledged(c.ctx); err != nil || len(left) > 0 {
+		if left, err := till.Unacknowledged(c.t.Context()); err != nil || len(left) > 0 {
 			c.t.Errorf("%s has not acknowledged %d ends (%v)", till.Name, len(left), err)
 		}
 	}
@@ -183,7 +204,7 @@ func (c *campaign) judge() Verdict {
 func (c *campaign) evidence(p Problem) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "  seed      %d\n  platform  %+v\n", c.seed, c.shop.Platform.Count(p.ID))
-	ledger, err := c.shop.HubCommand(c.ctx, "transaction", "show", p.ID.String(), "--json")
+	ledger, err := c.shop.HubCommand(c.t.Context(), "transaction", "show", p.ID.String(), "--json")
 	fmt.Fprintf(&b, "  ledger    %s %v\n", ledger, err)
 	for _, till := range c.tills {
 		if till.Name != p.Terminal {
@@ -194,7 +215,7 @@ func (c *campaign) evidence(p Problem) string {
 				fmt.Fprintf(&b, "  till      %+v\n", n)
 			}
 		}
-		a, err := till.call(c.ctx, "GET", "/v1/transactions/"+p.ID.String(), nil, nil, 0)
+		a, err := till.call(c.t.Context(), "GET", "/v1/transactions/"+p.ID.String(), nil, nil, 0)
 		fmt.Fprintf(&b, "  journal   %s %v\n", a, err)
 	}
 	for _, log := range []string{"edge.log", "hub.log"} {
@@ -208,11 +229,14 @@ func (c *campaign) evidence(p Problem) string {
 	return b.String()
 }
 
-// harass kills one program over and over, each time after a random life, and starts it again at once.
-func (c *campaign) harass(p *program, kills int, dice *rand.Rand) error {
+// harass kills one program over and over, each time after a random life, and starts it again at once: so many times, or until stop is
+// closed.
+func (c *campaign) harass(p *program, kills int, stop <-chan struct{}, dice *rand.Rand) error {
 	for range kills {
 		life := time.Duration(dice.ExpFloat64() * float64(lifeMean))
 		select {
+		case <-stop:
+			return nil
 		case <-time.After(min(life, 5*lifeMean)):
 		case <-p.ended():
 			return fmt.Errorf("%s ended by itself:\n%s", p.name, tail(p.log))
@@ -233,20 +257,47 @@ func (c *campaign) harass(p *program, kills int, dice *rand.Rand) error {
 // kill kills both programs at random instants, so many times together, and waits until both serve again.
 func (c *campaign) kill(kills int) {
 	c.t.Helper()
-	stop, fair := make(chan struct{}), make(chan struct{})
+	c.besiege(kills, nil)
+}
+
+// during kills both programs at random instants while something is done, and waits until both serve again.
+func (c *campaign) during(do func()) {
+	c.t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do()
+	}()
+	c.besiege(math.MaxInt, done)
+	<-done
+}
+
+func (c *campaign) besiege(kills int, stop <-chan struct{}) {
+	c.t.Helper()
+	peace, fair := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(fair)
-		c.weather(stop, rand.New(rand.NewPCG(c.seed, 2)))
+		c.weather(peace, rand.New(rand.NewPCG(c.seed, 2)))
 	}()
 	errs := make(chan error, 2)
 	for i, p := range []*program{c.shop.hub, c.shop.edge} {
 		dice := rand.New(rand.NewPCG(c.seed, uint64(i)))
-		go func() { errs <- c.harass(p, kills/2, dice) }()
+		go func() { errs <- c.harass(p, kills/2, stop, dice) }()
 	}
-	err := errors.Join(<-errs, <-errs)
-	close(stop)
+	err := <-errs
+	if err != nil {
+		c.abort()
+	}
+	err = errors.Join(err, <-errs)
+	close(peace)
 	<-fair
 	c.must(err)
+	c.serve()
+}
+
+// serve waits until both programs serve.
+func (c *campaign) serve() {
+	c.t.Helper()
 	c.must(c.shop.hub.until(c.ctx, startMax, func(ctx context.Context) error { return get(ctx, c.shop.hubReady) }))
 	c.must(c.shop.edge.until(c.ctx, startMax, func(ctx context.Context) error { return get(ctx, "http://"+c.shop.Endpoint+"/v1/health") }))
 }

@@ -22,6 +22,8 @@ type Verdict struct {
 	Approved     int       `json:"approved"`
 	Declined     int       `json:"declined"`
 	OtherEnds    int       `json:"other_ends"`            // expired, cancelled, reversed
+	Cancelled    int       `json:"cancelled"`             // presses whose cancel was answered 200 or 202
+	NotUndone    int       `json:"not_undone"`            // of these, the customer is charged all the same
 	Charged      int64     `json:"charged_minor"`         // what the platform took, less what it gave back
 	TillsHold    int64     `json:"tills_hold_minor"`      // what the tills believe was taken
 	Problems     []Problem `json:"problems,omitempty"`    // each of them breaks a promise
@@ -45,7 +47,7 @@ func (p Problem) String() string {
 
 // Well says whether every promise was kept.
 func (v Verdict) Well() bool {
-	return len(v.Problems) == 0 && v.Lost == 0 && v.ChargedTwice == 0 && v.Confirmed == v.Accepted && v.Charged == v.TillsHold
+	return len(v.Problems) == 0 && v.Lost == 0 && v.ChargedTwice == 0 && v.NotUndone == 0 && v.Confirmed == v.Accepted && v.Charged == v.TillsHold
 }
 
 // String is the story's last line.
@@ -53,13 +55,31 @@ func (v Verdict) String() string {
 	return fmt.Sprintf("%d accepted, %d confirmed, %d lost, %d charged twice", v.Accepted, v.Confirmed, v.Lost, v.ChargedTwice)
 }
 
+// court is what the judge knows of other presses while it looks at one.
+type court struct {
+	book     platform.Stats
+	reversed map[tideover.ID]bool // by an approved reversal
+	refunded map[tideover.ID]bool // by an approved refund, in part or whole
+}
+
 // Judge compares. It decides and does nothing else. The money is what the platform says that it holds.
 func Judge(notes []Note, book platform.Stats) Verdict {
 	v := Verdict{Charged: book.Net[currency], Calls: book.Calls, Repeated: book.RepeatedAfterAnswer, Platform: book.Executed}
 	asked := map[tideover.ID]bool{}
+	c := court{book: book, reversed: map[tideover.ID]bool{}, refunded: map[tideover.ID]bool{}}
 	for _, n := range notes {
 		asked[n.ID] = true
-		v.note(n, book.ByID[n.ID])
+		if n.Press.Original == nil || n.End == nil || n.End.State != tideover.StateApproved {
+			continue
+		}
+		if n.Press.Kind == tideover.KindReversal {
+			c.reversed[*n.Press.Original] = true
+		} else {
+			c.refunded[*n.Press.Original] = true
+		}
+	}
+	for _, n := range notes {
+		v.note(n, c)
 	}
 	byText := func(a, b tideover.ID) int { return cmp.Compare(a.String(), b.String()) }
 	for _, id := range slices.SortedFunc(maps.Keys(book.ByID), byText) {
@@ -72,10 +92,11 @@ func Judge(notes []Note, book platform.Stats) Verdict {
 }
 
 // note judges one press.
-func (v *Verdict) note(n Note, c platform.Count) {
+func (v *Verdict) note(n Note, all court) {
 	bad := func(format string, args ...any) {
 		v.Problems = append(v.Problems, Problem{Terminal: n.Terminal, Key: n.Key, ID: n.ID, What: fmt.Sprintf(format, args...)})
 	}
+	c := all.book.ByID[n.ID]
 	for _, w := range n.Wrong {
 		bad("%s", w)
 	}
@@ -86,6 +107,7 @@ func (v *Verdict) note(n Note, c platform.Count) {
 	if c.RepeatedAfterAnswer > 0 {
 		bad("it was called %d times after the platform had answered", c.RepeatedAfterAnswer)
 	}
+	v.cancel(n, c, all, bad)
 	switch {
 	case n.Refused != "":
 		if c.Calls > 0 {
@@ -105,11 +127,55 @@ func (v *Verdict) note(n Note, c platform.Count) {
 	if !n.Acked {
 		bad("its end was not acknowledged")
 	}
-	v.end(n, c, bad)
+	if n.Press.Kind == tideover.KindReversal {
+		v.reversal(n, c, all, bad)
+		return
+	}
+	v.end(n, c, all, bad)
+}
+
+// cancel holds an answered cancel to its promise: the customer is not charged, and nobody is told otherwise in between. What was
+// refunded in part keeps its end: to undo all of it would give back more than was taken.
+func (v *Verdict) cancel(n Note, c platform.Count, all court, bad func(string, ...any)) {
+	if !n.Cancel.Taken() || n.Press.Kind == tideover.KindReversal || all.refunded[n.ID] {
+		return
+	}
+	v.Cancelled++
+	if c.Net() != 0 {
+		v.NotUndone++
+		bad("its cancel was answered %d, and the platform executed it %d times and undid %d", n.Cancel.Status, c.Executions, c.Reversals)
+	}
+	if n.Cancel.Overruled || n.End != nil && n.End.State == tideover.StateApproved {
+		bad("its cancel was answered %d, and it was told approved after that", n.Cancel.Status)
+	}
+}
+
+// reversal compares the end of a reversal with what became of its original. The platform is never called for a reversal itself.
+func (v *Verdict) reversal(n Note, c platform.Count, all court, bad func(string, ...any)) {
+	if c.Calls > 0 {
+		bad("it is a reversal, and the platform was called for its own id")
+	}
+	original := all.book.ByID[*n.Press.Original]
+	switch n.End.State {
+	case tideover.StateApproved:
+		v.Approved++
+		if original.Net() != 0 {
+			bad("it was told approved, and its original was executed %d times and undone %d", original.Executions, original.Reversals)
+		}
+	case tideover.StateDeclined: // and undid nothing: see end
+		v.Declined++
+	case tideover.StateCancelled:
+		v.OtherEnds++
+		if n.Cancel.Asked.IsZero() {
+			bad("it was told cancelled, and nobody asked for that")
+		}
+	default:
+		bad("%q was told as a reversal's end", n.End.State)
+	}
 }
 
 // end compares the end that a till was told with what the platform did.
-func (v *Verdict) end(n Note, c platform.Count, bad func(string, ...any)) {
+func (v *Verdict) end(n Note, c platform.Count, all court, bad func(string, ...any)) {
 	switch n.End.State {
 	case tideover.StateApproved:
 		v.Approved++
@@ -135,6 +201,9 @@ func (v *Verdict) end(n Note, c platform.Count, bad func(string, ...any)) {
 		v.OtherEnds++
 		if c.Executions == 0 || c.Net() != 0 {
 			bad("it was told reversed, and the platform executed it %d times and undid %d", c.Executions, c.Reversals)
+		}
+		if slices.Contains(n.Ends, tideover.StateApproved) && n.Cancel.Asked.IsZero() && !all.reversed[n.ID] && !n.End.Corrected {
+			bad("it was told approved and then reversed, and nobody asked for that")
 		}
 	case tideover.StateNone, tideover.StateQueued, tideover.StateHeld, tideover.StateSent, tideover.StatePending,
 		tideover.StateInDoubt, tideover.StateReversing, tideover.StateManual:

@@ -1,8 +1,10 @@
 package sandbox
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"tideover"
 	platform "tideover/hub/platform/sandbox"
@@ -24,6 +26,17 @@ func TestJudge_SeesEachBrokenPromise(t *testing.T) {
 	as := func(s tideover.State) Note { return note(func(n *Note) { n.End = end(s) }) }
 	once := platform.Count{Calls: 1, Executions: 1}
 	undone := platform.Count{Calls: 1, Executions: 1, Reverses: 1, Reversals: 1}
+	barred := platform.Count{Calls: 1, Reverses: 1}
+	cancelled := func(s tideover.State, taken bool) Note {
+		return note(func(n *Note) {
+			n.End, n.Cancel.Asked = end(s), time.Now()
+			if taken {
+				n.Cancel.Answers, n.Cancel.Status = 1, 202
+			} else {
+				n.Cancel.Refused = tideover.CodeAlreadyAcknowledged
+			}
+		})
+	}
 	for _, c := range []struct {
 		name    string
 		note    Note
@@ -47,6 +60,29 @@ func TestJudge_SeesEachBrokenPromise(t *testing.T) {
 		{"no end", note(func(n *Note) { n.End = nil }), once, "never told"},
 		{"not acknowledged", note(func(n *Note) { n.Acked = false }), once, "not acknowledged"},
 		{"a broken answer", note(func(n *Note) { n.Wrong = []string{"it changed its id"} }), once, "changed its id"},
+		{"cancelled, and never executed", cancelled(tideover.StateCancelled, true), barred, ""},
+		{"cancelled, and undone", cancelled(tideover.StateReversed, true), undone, ""},
+		{"cancelled, and declined", cancelled(tideover.StateDeclined, true), platform.Count{Calls: 1}, ""},
+		{"a cancel after the acknowledgement", cancelled(tideover.StateApproved, false), once, ""},
+		{"a cancel that was answered, and approved", cancelled(tideover.StateApproved, true), once, "its cancel was answered 202"},
+		{"a cancel that was answered, and approved in silence", cancelled(tideover.StateCancelled, true), once, "executed it 1 times and undid 0"},
+		{"a cancel that was answered, then approved for a while", note(func(n *Note) {
+			n.End, n.Cancel = end(tideover.StateReversed), Cancel{Asked: time.Now(), Answers: 1, Overruled: true}
+		}), undone, "told approved after that"},
+		{"approved, then reversed, by a cancel", note(func(n *Note) {
+			n.End, n.Ends, n.Cancel.Asked = end(tideover.StateReversed), []tideover.State{tideover.StateApproved, tideover.StateReversed}, time.Now()
+		}), undone, ""},
+		{"approved, then reversed, by nobody", note(func(n *Note) {
+			n.End, n.Ends = end(tideover.StateReversed), []tideover.State{tideover.StateApproved, tideover.StateReversed}
+		}), undone, "nobody asked for that"},
+		{"approved, then corrected", note(func(n *Note) {
+			n.End, n.Ends = end(tideover.StateReversed), []tideover.State{tideover.StateApproved, tideover.StateReversed}
+			n.End.Corrected = true
+		}), undone, ""},
+		{"corrected, and not acknowledged anew", note(func(n *Note) {
+			n.End, n.Acked = end(tideover.StateReversed), false
+			n.End.Corrected = true
+		}), undone, "not acknowledged"},
 		{"refused, called", note(func(n *Note) { n.Refused, n.End = tideover.CodeInvalidRequest, nil }), platform.Count{Calls: 1}, "was refused"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -57,6 +93,52 @@ func TestJudge_SeesEachBrokenPromise(t *testing.T) {
 			}
 			if c.problem == "" && !v.Well() || c.problem != "" && (v.Well() || !strings.Contains(said.String(), c.problem)) {
 				t.Errorf("well: %v, %s; problems:\n%swant %q", v.Well(), v, said.String(), c.problem)
+			}
+		})
+	}
+}
+
+// TestJudge_Reversals gives the judge a sale, what undoes it, and what the platform saw of the sale.
+func TestJudge_Reversals(t *testing.T) {
+	sale := Note{
+		Terminal: "till-1", Key: "k", ID: tideover.MakeID("shop", "till-1", "k"), Accepted: true, Acked: true,
+		Press: Press{Kind: tideover.KindSale, Amount: 100, Currency: currency},
+	}
+	once := platform.Count{Calls: 1, Executions: 1}
+	undone := platform.Count{Calls: 1, Executions: 1, Reverses: 1, Reversals: 1}
+	for _, c := range []struct {
+		name       string
+		kind       tideover.Kind
+		end        tideover.State // of what undoes it
+		sale       tideover.State
+		seen, self platform.Count
+		problem    string
+	}{
+		{"reversed", tideover.KindReversal, tideover.StateApproved, tideover.StateReversed, undone, platform.Count{}, ""},
+		{"never executed", tideover.KindReversal, tideover.StateApproved, tideover.StateCancelled, platform.Count{}, platform.Count{}, ""},
+		{"declined, and as it was", tideover.KindReversal, tideover.StateDeclined, tideover.StateApproved, once, platform.Count{}, ""},
+		{"approved, and not undone", tideover.KindReversal, tideover.StateApproved, tideover.StateApproved, once, platform.Count{}, "its original was executed 1 times"},
+		{"declined, and undone", tideover.KindReversal, tideover.StateDeclined, tideover.StateReversed, undone, platform.Count{}, "nobody asked for that"},
+		{"called for", tideover.KindReversal, tideover.StateApproved, tideover.StateReversed, undone, platform.Count{Calls: 1}, "its own id"},
+		{"expired", tideover.KindReversal, tideover.StateExpired, tideover.StateApproved, once, platform.Count{}, "as a reversal's end"},
+		{"refunded, and then cancelled in vain", tideover.KindRefund, tideover.StateApproved, tideover.StateApproved, once, once, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			was, by := sale, sale
+			was.End, was.Ends = &tideover.Transaction{State: c.sale}, []tideover.State{tideover.StateApproved, c.sale}
+			by.Key, by.ID = "undo", tideover.MakeID("shop", "till-1", "undo")
+			by.End = &tideover.Transaction{State: c.end}
+			by.Press = Press{Kind: c.kind, Amount: 100, Currency: currency, Original: &sale.ID}
+			b := book(was, c.seen)
+			b.ByID[by.ID] = c.self
+			if c.kind == tideover.KindRefund {
+				b.Net[currency] -= by.Press.Amount
+				was.Cancel = Cancel{Asked: time.Now(), Answers: 1}
+			}
+			v := Judge([]Note{was, by}, b)
+			said := fmt.Sprint(v.Problems)
+			if c.problem == "" && !v.Well() || c.problem != "" && (v.Well() || !strings.Contains(said, c.problem)) {
+				t.Errorf("well: %v, %s; problems: %s, want %q", v.Well(), v, said, c.problem)
 			}
 		})
 	}

@@ -11,9 +11,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/url"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -48,13 +46,37 @@ type Note struct {
 	Press    Press
 
 	ID       tideover.ID           // from the first answer
-	Accepted bool                  // an answer of 200 or 202 was heard: the edge has it on disk
+	Accepted bool                  // an answer of 200 or 202 was heard: a router has it on disk
 	End      *tideover.Transaction // the last end that was told
 	Ends     []tideover.State      // each end that differed from the one before
 	Acked    bool                  // the edge has taken the acknowledgement of End
 	Refused  tideover.Code         // the press was refused for good, and nothing of it was stored
-	Wrong    []string              // answers that break the contract
+	Cancel   Cancel
+	Wrong    []string // answers that break the contract
+
+	known  bool   // an answer of 200 or 202 was heard from the present router
+	seq    uint64 // the newest that the present router has told
+	open   bool   // what was told under that seq is not an end
+	shown  bool   // an acknowledgement was sent, and perhaps taken
+	forgot bool   // the till has crashed since it last heard of the press: it has the key, and no id
 }
+
+// Cancel is what a till knows about having a press undone.
+type Cancel struct {
+	Asked    time.Time     // when it was written down, before the first try; zero: never
+	Answered time.Time     // when it was first answered 200 or 202: from then on the customer must not be charged
+	Status   int           // of that first answer
+	Answers  int           // how many were 200 or 202
+	Refused  tideover.Code // the latest refusal; it counts where nothing was ever answered 200 or 202
+	// Overruled: approved was told by the router that had taken the cancel, and after it.
+	Overruled bool
+
+	seq    uint64 // of the transaction in the first answer
+	router int    // that gave it
+}
+
+// Taken says whether the edge has taken the cancel: an answer of 200 or 202 was heard.
+func (c Cancel) Taken() bool { return c.Answers > 0 }
 
 // Till is a simulated terminal. It speaks the real API over real connections, keeps the key of each press before its first try,
 // tries until it is answered, follows the transaction to its end and acknowledges that. Its methods may be called from many
@@ -72,20 +94,25 @@ type Till struct {
 	base   string // http://host:port
 	client *http.Client
 
-	mu    sync.Mutex // guards notes and what they point to
-	notes map[string]*Note
-	order []string // keys in the order of their presses
+	mu     sync.Mutex // guards what follows
+	notes  map[string]*Note
+	order  []string           // keys in the order of their presses
+	router int                // how often the router was replaced
+	life   context.Context    // ends when the till crashes
+	crash  context.CancelFunc // ends life
 }
 
 // NewTill returns a till that is pointed at the edge's endpoint, such as "127.0.0.1:8400".
 func NewTill(endpoint, name string) *Till {
-	return &Till{
+	t := &Till{
 		Name: name, Wait: 2 * time.Second, base: "http://" + endpoint, notes: map[string]*Note{},
 		client: &http.Client{Transport: &http.Transport{
 			DialContext:         (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
 			MaxIdleConnsPerHost: 32, DisableCompression: true,
 		}},
 	}
+	t.life, t.crash = context.WithCancel(context.Background())
+	return t
 }
 
 // Notes returns a copy of everything that the till has written down, in the order of the presses.
@@ -99,6 +126,16 @@ func (t *Till) Notes() []Note {
 		all = append(all, n)
 	}
 	return all
+}
+
+// Note returns a copy of what is written down about one press.
+func (t *Till) Note(key string) Note {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n := t.notes[key]; n != nil {
+		return *n
+	}
+	return Note{}
 }
 
 // Pair makes the till known with a code that the technician was shown.
@@ -120,229 +157,6 @@ func (t *Till) Pair(ctx context.Context, code string) error {
 	}
 	t.Token = paired.Token
 	return nil
-}
-
-// NewRouter tells the till that the shop's router was replaced by one with an empty disk: that one may know nothing of what the old
-// one had answered.
-func (t *Till) NewRouter() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, n := range t.notes {
-		n.Accepted, n.Acked = false, false
-	}
-}
-
-// note writes a press down, or finds it.
-func (t *Till) note(key string, p Press) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.notes[key] == nil {
-		t.notes[key] = &Note{Terminal: t.Name, Key: key, Press: p}
-		t.order = append(t.order, key)
-	}
-}
-
-// RefusedError is a press that the edge refused for good.
-type RefusedError struct {
-	Status int
-	Code   tideover.Code
-	Detail string
-}
-
-// Error implements error.
-func (e *RefusedError) Error() string { return fmt.Sprintf("refused: %s: %s", e.Code, e.Detail) }
-
-// Sell presses under key and follows the transaction until its end is told and acknowledged. It returns that end, a
-// [*RefusedError], or ctx's error; then the same call under the same key takes it up again.
-func (t *Till) Sell(ctx context.Context, key string, p Press) (tideover.Transaction, error) {
-	t.note(key, p)
-	x, err := t.Send(ctx, key)
-	for err == nil {
-		if x.Final() {
-			var done bool
-			if done, err = t.acknowledge(ctx, key, x); err != nil || done {
-				return x, err
-			}
-			x, err = t.askOnce(ctx, key, 0)
-			continue
-		}
-		x, err = t.follow(ctx, key)
-	}
-	return x, err
-}
-
-// follow looks again at a press that is not final, in the way of this till.
-func (t *Till) follow(ctx context.Context, key string) (tideover.Transaction, error) {
-	if t.Asks {
-		return t.askOnce(ctx, key, t.Wait)
-	}
-	if err := rest(ctx); err != nil {
-		return tideover.Transaction{}, err
-	}
-	return t.Send(ctx, key)
-}
-
-// Press writes a press down and sends it until it is answered; it does not follow it.
-func (t *Till) Press(ctx context.Context, key string, p Press) (tideover.Transaction, error) {
-	t.note(key, p)
-	return t.Send(ctx, key)
-}
-
-// Send sends a press that was written down until it is answered 200 or 202, or refused for good.
-func (t *Till) Send(ctx context.Context, key string) (tideover.Transaction, error) {
-	t.mu.Lock()
-	body, err := json.Marshal(t.notes[key].Press)
-	t.mu.Unlock()
-	if err != nil {
-		return tideover.Transaction{}, err
-	}
-	header := http.Header{"Idempotency-Key": {key}, "Prefer": {"wait=" + strconv.Itoa(int(t.Wait.Seconds()))}}
-	for {
-		known := t.Accepted(key)
-		a, err := t.call(ctx, http.MethodPost, "/v1/transactions", header, body, t.Wait)
-		if err == nil {
-			x, again, err := t.heard(key, a, known)
-			if !again {
-				return x, err
-			}
-		}
-		if err := rest(ctx); err != nil {
-			return tideover.Transaction{}, err
-		}
-	}
-}
-
-// Accepted says whether a press was answered 200 or 202.
-func (t *Till) Accepted(key string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	n := t.notes[key]
-	return n != nil && n.Accepted
-}
-
-// heard takes the answer to a press. known says that the press had been answered 200 or 202 before this try began: then the edge
-// must still know it.
-func (t *Till) heard(key string, a answer, known bool) (x tideover.Transaction, again bool, err error) {
-	switch a.status {
-	case http.StatusOK, http.StatusAccepted:
-		x, err := a.transaction()
-		if err != nil {
-			t.wrong(key, "%v", err)
-			return x, false, err
-		}
-		if known && !x.Replayed {
-			t.wrong(key, "it had been answered before, and was taken as new: %s", a)
-		}
-		if (a.status == http.StatusOK) != x.Final() {
-			t.wrong(key, "the status and the state disagree: %s", a)
-		}
-		t.told(key, x)
-		return x, false, nil
-	case http.StatusServiceUnavailable, http.StatusTooManyRequests, http.StatusInsufficientStorage:
-		return x, true, nil
-	}
-	r := a.refusal()
-	if known {
-		t.wrong(key, "it had been answered before, and was refused: %s", a)
-	}
-	t.mu.Lock()
-	t.notes[key].Refused = r.Code
-	t.mu.Unlock()
-	return x, false, r
-}
-
-// told writes down what the edge said about a press.
-func (t *Till) told(key string, x tideover.Transaction) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	n := t.notes[key]
-	if !n.ID.IsZero() && n.ID != x.ID {
-		n.Wrong = append(n.Wrong, fmt.Sprintf("its id was %s and is now %s", n.ID, x.ID))
-	}
-	if n.ID = x.ID; x.Key != key || x.Amount != n.Press.Amount && n.Press.Amount != 0 {
-		n.Wrong = append(n.Wrong, fmt.Sprintf("the answer is about key %q and %d, not about this press", x.Key, x.Amount))
-	}
-	n.Accepted = true
-	if !x.Final() {
-		return
-	}
-	if n.End != nil && n.End.State != x.State && !x.Corrected && (n.End.State != tideover.StateApproved || x.State != tideover.StateReversed) {
-		n.Wrong = append(n.Wrong, fmt.Sprintf("it was told %q and then %q", n.End.State, x.State))
-	}
-	if n.End == nil || n.End.State != x.State {
-		n.Ends = append(n.Ends, x.State)
-	}
-	n.End = &x
-}
-
-// Ask looks at a press once it can be reached, without sending it: by id, or by key, as the dice fall.
-func (t *Till) Ask(ctx context.Context, key string) (tideover.Transaction, error) {
-	return t.askOnce(ctx, key, 0)
-}
-
-func (t *Till) askOnce(ctx context.Context, key string, wait time.Duration) (tideover.Transaction, error) {
-	t.mu.Lock()
-	id := t.notes[key].ID
-	t.mu.Unlock()
-	for {
-		byKey := rand.IntN(2) == 0
-		path := "/v1/transactions/" + id.String() + "?wait=" + strconv.Itoa(int(wait.Seconds()))
-		if byKey {
-			path = "/v1/transactions?key=" + url.QueryEscape(key)
-		}
-		a, err := t.call(ctx, http.MethodGet, path, nil, nil, wait)
-		if err == nil && a.status == http.StatusOK {
-			x, err := a.one(byKey)
-			if err != nil {
-				t.wrong(key, "%v", err)
-				return x, err
-			}
-			t.told(key, x)
-			if byKey && !x.Final() && wait > 0 {
-				err = rest(ctx) // a list is not held back until something changes
-			}
-			return x, err
-		}
-		if err == nil && a.status == http.StatusNotFound {
-			t.wrong(key, "it had been answered, and is unknown now: %s", a)
-			return tideover.Transaction{}, a.refusal()
-		}
-		if err := rest(ctx); err != nil {
-			return tideover.Transaction{}, err
-		}
-	}
-}
-
-// acknowledge tells the edge that the end was shown, until it is answered. It returns false if another end has come meanwhile.
-func (t *Till) acknowledge(ctx context.Context, key string, x tideover.Transaction) (done bool, err error) {
-	body := fmt.Appendf(nil, `{"seq":%d}`, x.Seq)
-	for {
-		a, err := t.call(ctx, http.MethodPost, "/v1/transactions/"+x.ID.String()+"/ack", nil, body, 0)
-		if err == nil {
-			switch a.status {
-			case http.StatusNoContent:
-				t.mu.Lock()
-				t.notes[key].Acked = true
-				t.mu.Unlock()
-				return true, nil
-			case http.StatusConflict: // after a crash of the edge the hub tells the end again, under a later seq
-				return false, rest(ctx)
-			case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-			default:
-				t.wrong(key, "its acknowledgement of seq %d was refused: %s", x.Seq, a)
-				return false, a.refusal()
-			}
-		}
-		if err := rest(ctx); err != nil {
-			return false, err
-		}
-	}
-}
-
-func (t *Till) wrong(key, format string, args ...any) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.notes[key].Wrong = append(t.notes[key].Wrong, fmt.Sprintf(format, args...))
 }
 
 // Unacknowledged returns the ends that the edge still holds for this till.
@@ -389,6 +203,12 @@ func (a answer) list() ([]tideover.Transaction, error) {
 		return nil, fmt.Errorf("not a list: %s", a)
 	}
 	return page.Transactions, nil
+}
+
+// none says whether a list is empty.
+func (a answer) none() bool {
+	page, err := a.list()
+	return err == nil && len(page) == 0
 }
 
 // one returns the transaction of an answer to a question by id, or the only one of a list.
