@@ -23,8 +23,8 @@ const (
 	closingLook = 200 * time.Millisecond
 	// foundMax is how many transactions are named where several begin with the same characters.
 	foundMax = 5
-	// exportPage is how many transactions are held in memory while others are written out.
-	exportPage = 200
+	// exportPage is how many transactions are held in memory while others are written out, about a megabyte.
+	exportPage = queue.ListMax
 )
 
 // Act implements control.Backend.
