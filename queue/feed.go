@@ -44,16 +44,16 @@ const replayMax = 4 * scanStep
 
 // Follow begins to follow the transactions of a terminal, given by its uid. What is told first is every end that was not
 // acknowledged, the oldest before the newer; then, by Seq, everything of which the Seq is above after, the Through of an earlier
-// feed, also of an earlier process. An after of 0, one that no feed of this journal can have said, and one from before the last
-// [replayMax] entries, is no place in the journal: then it is every end that was not acknowledged, and everything without an end.
-// The caller closes the feed. Errors: ErrStopped, or ErrDamaged.
+// feed, also of an earlier process. An after of 0, one that no feed of this journal can have said, one from before it was restored, and
+// one from before the last [replayMax] entries, is no place in it: then what is told is every end that was not acknowledged, and
+// everything without an end. The caller closes the feed. Errors: ErrStopped, or ErrDamaged.
 func (q *Queue) Follow(terminal string, after uint64) (*Feed, error) {
 	f := &Feed{queue: q, terminal: terminal, due: make(chan struct{}, 1), dirty: make(map[tideover.ID]uint64)}
 	// From here on changes come into dirty: what follows may see them too, and misses none.
 	q.mu.Lock()
 	q.feeds[terminal] = append(q.feeds[terminal], f)
 	through := q.shownThrough()
-	if after > q.seq {
+	if after > q.seq || after <= q.gapAt {
 		after = 0
 	}
 	q.mu.Unlock()

@@ -368,7 +368,7 @@ func (q *Queue) note(seq uint64, e *edge.Event) bool {
 		q.ledgerNoted = e.Ledger
 		return false
 	case edge.EventGap:
-		q.gap = true
+		q.gap, q.gapAt = true, seq
 		return false
 	case edge.EventMark:
 		return false

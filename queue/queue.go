@@ -60,6 +60,7 @@ type Queue struct {
 	journal                 [16]byte // names the file, and every copy of it
 	epoch, epochNoted       [16]byte // see CaughtUp: on disk, and what may still wait
 	gap                     bool     // see NoteGap
+	gapAt                   uint64   // the sequence at which it was noted
 
 	stopped  error // ErrStopped after a failed commit or Close
 	draining bool  // no more requests are taken

@@ -125,16 +125,17 @@ func (q *Queue) Epoch() [16]byte {
 }
 
 // NoteGap notes that this journal was restored from an older copy: part of the store's past is missing in it, for good. It rides the
-// next commit. The lost journal had a head at beyond; from here on sequences are drawn above it, so that this journal's own head is the
-// newer one.
+// next commit. The lost journal had a head at beyond, or a little further; from here on sequences are drawn above all that it may have
+// told, so that this journal's own head is the newer one.
 func (q *Queue) NoteGap(beyond uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.stopped != nil || q.gap && q.seq >= beyond {
 		return
 	}
-	q.gap, q.seq = true, max(q.seq, beyond)
-	q.enqueue(entry{seq: q.draw(), event: &edge.Event{Type: edge.EventGap, At: now()}, lazy: true}, true)
+	q.gap, q.seq = true, max(q.seq, beyond+seqStep)
+	q.gapAt = q.draw()
+	q.enqueue(entry{seq: q.gapAt, event: &edge.Event{Type: edge.EventGap, At: now()}, lazy: true}, true)
 }
 
 // Gap says whether [Queue.NoteGap] was ever called on this journal.
