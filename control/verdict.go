@@ -136,10 +136,11 @@ func age(s Status, then tideover.Millis) time.Duration {
 
 // minutes shows a long time without what nobody reads: 73h20m, 5m.
 func minutes(d time.Duration) string {
-	if d = d.Round(time.Minute); d < time.Hour {
-		return fmt.Sprintf("%dm", int(d.Minutes()))
+	m := int64(d.Round(time.Minute) / time.Minute)
+	if m < 60 {
+		return fmt.Sprintf("%dm", m)
 	}
-	return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	return fmt.Sprintf("%dh%02dm", m/60, m%60)
 }
 
 // nameOf is an id as a command takes it; where none is known, the word for it.

@@ -106,46 +106,43 @@ func (p *program) showQueue() *cobra.Command {
 // transactionSheet shows one transaction: what it is, where it stands, and what became of it step by step.
 func (p *program) transactionSheet(d control.Detail) {
 	t := d.Transaction
-	rows := [][]string{
-		{p.t("transaction", "交易"), t.ID.String()},
-		{p.t("state", "状态"), p.state(t.State)},
-		{p.t("kind", "类型"), p.kind(t.Kind)},
-		{p.t("amount", "金额"), tideover.Money(t.Amount, t.Currency)},
-		{p.t("terminal", "终端"), t.Terminal},
-		{p.t("key", "幂等键"), t.Key},
-	}
-	optional := func(name, value string) {
+	var rows [][]string
+	row := func(en, zh, value string) {
 		if value != "" {
-			rows = append(rows, []string{name, value})
+			rows = append(rows, []string{p.t(en, zh), value})
 		}
 	}
-	optional(p.t("method", "方式"), t.Method)
-	optional(p.t("order", "订单"), t.Order)
-	optional(p.t("operator", "操作员"), t.Operator)
+	row("transaction", "交易", t.ID.String())
+	row("state", "状态", p.state(t.State))
+	row("kind", "类型", p.kind(t.Kind))
+	row("amount", "金额", tideover.Money(t.Amount, t.Currency))
+	row("terminal", "终端", t.Terminal)
+	row("key", "幂等键", t.Key)
+	row("method", "方式", t.Method)
+	row("order", "订单", t.Order)
+	row("operator", "操作员", t.Operator)
 	if !t.Original.IsZero() {
-		optional(p.t("undoes", "原交易"), t.Original.String())
+		row("undoes", "原交易", t.Original.String())
 	}
-	if t.WaitingFor == "customer" {
-		optional(p.t("waits for", "等待"), p.t("the customer", "顾客输入"))
-	} else {
-		optional(p.t("waits for", "等待"), t.WaitingFor)
+	waits := t.WaitingFor
+	if waits == "customer" {
+		waits = p.t("the customer", "顾客输入")
 	}
+	row("waits for", "等待", waits)
 	if o := t.Outcome; o != nil {
-		optional(p.t("outcome", "结果"), strings.TrimSpace(o.Code+" "+o.Message))
-		optional(p.t("reference", "平台单号"), o.Reference)
-		optional(p.t("recorded", "记录时间"), when(o.At))
+		row("outcome", "结果", strings.TrimSpace(o.Code+" "+o.Message))
+		row("reference", "平台单号", o.Reference)
+		row("recorded", "记录时间", when(o.At))
 	}
 	if t.Corrected {
-		optional(p.t("corrected", "已更正"), p.t("this end replaces another that was told", "此结果取代了先前告知的结果"))
+		row("corrected", "已更正", p.t("this end replaces another that was told", "此结果取代了先前告知的结果"))
 	}
-	optional(p.t("attention", "注意"), p.mark(t))
-	rows = append(rows,
-		[]string{p.t("accepted", "受理时间"), when(t.CreatedAt)},
-		[]string{p.t("changed", "更新时间"), when(t.UpdatedAt)},
-		[]string{p.t("attempts", "发送次数"), strings.TrimSpace(strconv.Itoa(t.Attempts) + " " + t.Uplink)},
-		[]string{p.t("delivered", "已送达终端"), p.yes(t.Delivered)},
-		[]string{p.t("acknowledged", "终端已确认"), p.yes(t.Acknowledged)},
-	)
+	row("attention", "注意", p.mark(t))
+	row("accepted", "受理时间", when(t.CreatedAt))
+	row("changed", "更新时间", when(t.UpdatedAt))
+	row("attempts", "发送次数", strings.TrimSpace(strconv.Itoa(t.Attempts)+" "+t.Uplink))
+	row("delivered", "已送达终端", p.yes(t.Delivered))
+	row("acknowledged", "终端已确认", p.yes(t.Acknowledged))
 	p.sheet(rows)
 	if len(d.History) == 0 {
 		return

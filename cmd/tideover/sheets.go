@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"tideover"
 	"tideover/internal/columns"
@@ -31,16 +30,17 @@ func when(m tideover.Millis) string {
 
 // ago is the time from then to now as people say it: 45s, 3m12s, 2h05m, 3d04h. What lies ahead is 0s: a clock was set.
 func ago(then, now tideover.Millis) string {
-	d := max(0, time.Duration(now-then)*time.Millisecond)
+	seconds := max(0, int64(now-then)/1000)
+	minutes, hours := seconds/60, seconds/3600
 	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
-	case d < 24*time.Hour:
-		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	case minutes == 0:
+		return fmt.Sprintf("%ds", seconds)
+	case hours == 0:
+		return fmt.Sprintf("%dm%02ds", minutes, seconds%60)
+	case hours < 24:
+		return fmt.Sprintf("%dh%02dm", hours, minutes%60)
 	default:
-		return fmt.Sprintf("%dd%02dh", int(d.Hours())/24, int(d.Hours())%24)
+		return fmt.Sprintf("%dd%02dh", hours/24, hours%24)
 	}
 }
 
