@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,7 +42,7 @@ func parseObject(body []byte, known ...string) (*object, error) {
 	}
 	slices.Sort(unknown)
 	for _, name := range unknown {
-		o.fault(clip(name), "is unknown; the fields are %s", "未知字段；可用字段：%s", strings.Join(known, ", "))
+		o.fault(clip(name), "is unknown; the fields are: %s", "未知字段；可用字段：%s", cmp.Or(strings.Join(known, ", "), "–"))
 	}
 	return o, nil
 }

@@ -82,6 +82,15 @@ type Desk interface {
 	// CancelKey is Cancel for a press whose id never arrived; an unknown key is barred for good.
 	CancelKey(ctx context.Context, by Caller, key string) (tideover.Transaction, error)
 
+	// Follow begins to tell the caller's own transactions: first every end that is not acknowledged, then whatever has changed since
+	// the till was told the event with the ID after, then each change. With an after that is "" or unknown, or from too long ago, it
+	// begins with every end that is not acknowledged and everything without an end. The endpoint closes the feed.
+	Follow(ctx context.Context, by Caller, after string) (Feed, error)
+
+	// Unfinished returns the caller's own that have been for longer than a time without an end, or with one that is not acknowledged:
+	// the oldest first, at most limit of them, and how many there are in all.
+	Unfinished(ctx context.Context, by Caller, longer time.Duration, limit int) (oldest []tideover.Transaction, all int, err error)
+
 	// Health does not block.
 	Health() Health
 
@@ -91,6 +100,26 @@ type Desk interface {
 	// Pair lets a till in that knows a code which the technician was shown; see [Book]. It returns once the till is on disk. The
 	// token is said this once.
 	Pair(ctx context.Context, r PairRequest) (t tideover.Terminal, token string, err error)
+}
+
+// Feed tells a till's own transactions as they change. It holds no more than an id for each of them, however slowly it is read: a
+// transaction that changes often is told once, as it is by then. It is used by one goroutine.
+type Feed interface {
+	// Due returns a channel that is signalled when Next has something to tell again.
+	Due() <-chan struct{}
+
+	// Next returns the next change, and false where there is none at present. Errors are those of [Desk].
+	Next() (e Event, ok bool, err error)
+
+	// Close ends the feed.
+	Close()
+}
+
+// Event is a transaction that has changed, as it is now.
+type Event struct {
+	// ID is where the till is once it has read the event, one visible ASCII word. It outlives a restart.
+	ID string
+	tideover.Transaction
 }
 
 // RetryAfterDefault is advised where a refusal that passes by itself names no time.

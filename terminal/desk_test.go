@@ -35,6 +35,7 @@ type shop struct {
 	delivered map[tideover.ID]uint64
 	accepted  int
 	waiting   int
+	feeds     map[*feed]bool
 }
 
 type record struct {
@@ -44,7 +45,7 @@ type record struct {
 }
 
 func newShop() *shop {
-	return &shop{all: map[tideover.ID]*record{}, delivered: map[tideover.ID]uint64{}, health: terminal.Health{
+	return &shop{all: map[tideover.ID]*record{}, delivered: map[tideover.ID]uint64{}, feeds: map[*feed]bool{}, health: terminal.Health{
 		Connected: true, Uplink: "lo", Accepting: true, Message: tideover.Text{En: "all is well", Zh: "一切正常"},
 	}}
 }
@@ -70,7 +71,7 @@ func (d *shop) Accept(ctx context.Context, by terminal.Caller, key string, _ ter
 	d.accepted++
 	return d.put(tideover.Transaction{
 		ID: id, Terminal: by.Name, TerminalUID: by.UID, Key: key, Kind: req.Kind, Amount: req.Amount, Currency: req.Currency,
-		Order: req.Order, State: tideover.StateQueued,
+		Order: req.Order, State: tideover.StateQueued, CreatedAt: tideover.MillisOf(time.Now()),
 	}, hash), nil
 }
 
@@ -83,6 +84,9 @@ func (d *shop) put(t tideover.Transaction, hash [32]byte) tideover.Transaction {
 		d.order = append(d.order, t.ID)
 	}
 	d.all[t.ID] = &record{t, hash, make(chan struct{})}
+	for f := range d.feeds {
+		f.poke()
+	}
 	return t
 }
 
@@ -205,6 +209,82 @@ func (d *shop) CancelKey(ctx context.Context, by terminal.Caller, key string) (t
 	}
 	d.mu.Unlock()
 	return d.Cancel(ctx, by, id)
+}
+
+// feed tells a till's transactions by their seq; an event's ID is that.
+type feed struct {
+	d    *shop
+	by   terminal.Caller
+	due  chan struct{}
+	ends []tideover.ID
+	at   uint64
+}
+
+func (d *shop) Follow(_ context.Context, by terminal.Caller, after string) (terminal.Feed, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.answer; err != nil {
+		d.answer = nil
+		return nil, err
+	}
+	f := &feed{d: d, by: by, due: make(chan struct{}, 1)}
+	f.at, _ = strconv.ParseUint(after, 10, 64)
+	for _, id := range d.order {
+		if t := d.all[id].t; t.TerminalUID == by.UID && t.Final() && !t.Acknowledged {
+			f.ends = append(f.ends, id)
+		}
+	}
+	d.feeds[f] = true
+	return f, nil
+}
+
+func (f *feed) poke() {
+	select {
+	case f.due <- struct{}{}:
+	default:
+	}
+}
+
+func (f *feed) Due() <-chan struct{} { return f.due }
+
+func (f *feed) Next() (e terminal.Event, ok bool, err error) {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	if len(f.ends) > 0 {
+		e = terminal.Event{ID: strconv.FormatUint(f.at, 10), Transaction: f.d.all[f.ends[0]].t}
+		f.ends = f.ends[1:]
+		return e, true, nil
+	}
+	for _, id := range f.d.order {
+		if t := f.d.all[id].t; t.TerminalUID == f.by.UID && t.Seq > f.at && (!ok || t.Seq < e.Seq) {
+			e, ok = terminal.Event{ID: strconv.FormatUint(t.Seq, 10), Transaction: t}, true
+		}
+	}
+	if ok {
+		f.at = e.Seq
+	}
+	return e, ok, nil
+}
+
+func (f *feed) Close() {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	delete(f.d.feeds, f)
+}
+
+func (d *shop) Unfinished(_ context.Context, by terminal.Caller, longer time.Duration, limit int) (oldest []tideover.Transaction, all int, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, id := range d.order {
+		t := d.all[id].t
+		if t.TerminalUID != by.UID || t.Acknowledged || time.Since(t.CreatedAt.Time()) < longer {
+			continue
+		}
+		if all++; all <= limit {
+			oldest = append(oldest, t)
+		}
+	}
+	return oldest, all, nil
 }
 
 func (d *shop) Health() terminal.Health {

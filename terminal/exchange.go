@@ -22,6 +22,8 @@ type exchange struct {
 	by   Caller
 	id   tideover.ID // from the path
 	body []byte
+
+	pressed [32]byte // the request hash of the press that is answered; zero where none is, or where it is not known
 }
 
 // route is what one path can do.
@@ -29,6 +31,7 @@ type route struct {
 	get, post func(*exchange) error
 	stranger  bool // no token is asked for
 	always    bool // whatever is asked for in Accept
+	stream    bool // answered as events
 	hasID     bool
 }
 
@@ -46,6 +49,7 @@ var routes = map[string]route{
 	"/v1/health":                 {get: (*exchange).health, stranger: true, always: true},
 	"/v1/pair":                   {post: (*exchange).pair, stranger: true},
 	"/v1/cancel":                 {post: (*exchange).cancelKey},
+	"/v1/events":                 {get: (*exchange).events, stream: true},
 	"/v1/transactions":           {get: (*exchange).list, post: (*exchange).accept},
 	"/v1/transactions/ID":        {get: (*exchange).get, hasID: true},
 	"/v1/transactions/ID/cancel": {post: (*exchange).cancel, hasID: true},
@@ -111,8 +115,12 @@ func (x *exchange) serve() error {
 
 // content checks what is sent and what is wanted, and then does it.
 func (x *exchange) content(rt route, id string, do func(*exchange) error) (err error) {
-	if !rt.always && !acceptsJSON(x.r.Header) {
-		return tideover.Refuse(tideover.CodeNotAcceptable, "answers are application/json; allow it in Accept", "应答只有 application/json；请在 Accept 中允许")
+	mediaType := "application/json"
+	if rt.stream {
+		mediaType = eventStream
+	}
+	if !rt.always && !accepts(x.r.Header, mediaType) {
+		return tideover.Refuse(tideover.CodeNotAcceptable, "answers are %s; allow it in Accept", "应答只有 %s；请在 Accept 中允许", mediaType)
 	}
 	if x.r.Method == http.MethodPost && x.s.drained.Err() != nil {
 		return errShuttingDown

@@ -109,8 +109,12 @@ func language(h http.Header, fallback tideover.Lang) tideover.Lang {
 	return best
 }
 
-// acceptsJSON says whether Accept allows application/json; the most specific range that matches counts, RFC 9110 12.5.1.
-func acceptsJSON(h http.Header) bool {
+// eventStream is the media type of Server-Sent Events.
+const eventStream = "text/event-stream"
+
+// accepts says whether Accept allows a media type; the most specific range that matches counts, RFC 9110 12.5.1.
+func accepts(h http.Header, mediaType string) bool {
+	whole, _, _ := strings.Cut(mediaType, "/")
 	lines := h.Values("Accept")
 	if strings.TrimSpace(strings.Join(lines, "")) == "" {
 		return true
@@ -123,9 +127,9 @@ func acceptsJSON(h http.Header) bool {
 			switch strings.ToLower(strings.TrimSpace(mediaRange)) {
 			case "*/*":
 				s = 0
-			case "application/*":
+			case whole + "/*":
 				s = 1
-			case "application/json":
+			case mediaType:
 				s = 2
 			}
 			if w := weight(params); s > specific || s == specific && w > q {

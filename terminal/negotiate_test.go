@@ -89,11 +89,11 @@ func TestAcceptsJSON_TakesTheMostSpecific(t *testing.T) {
 		"*/*;q=0":                               false,
 		`text/html;x=", application/json", */*`: true,
 	} {
-		if got := acceptsJSON(http.Header{"Accept": {header}}); got != want {
+		if got := accepts(http.Header{"Accept": {header}}, "application/json"); got != want {
 			t.Errorf("%q: %v, want %v", header, got, want)
 		}
 	}
-	if !acceptsJSON(http.Header{}) {
+	if !accepts(http.Header{}, "application/json") {
 		t.Error("no Accept at all takes nothing")
 	}
 }
@@ -133,7 +133,7 @@ func FuzzHeaders(f *testing.F) {
 		if l := language(http.Header{"Accept-Language": {languages}}, tideover.Chinese); l != tideover.Chinese && l != tideover.English {
 			t.Errorf("%q speaks %s", languages, l)
 		}
-		acceptsJSON(http.Header{"Accept": {accept}})
+		accepts(http.Header{"Accept": {accept}}, eventStream)
 		sendsJSON(http.Header{"Content-Type": {contentType}})
 	})
 }

@@ -47,6 +47,8 @@ type Server struct {
 	stopped  bool
 	idle     chan struct{} // closed once stopped, when no request is left
 	byUID    map[string]int
+	streams  int            // of events
+	followed map[string]int // streams by the till's uid
 }
 
 // New makes an endpoint that does not listen yet. Errors are [*ConfigError].
@@ -54,7 +56,7 @@ func New(cfg Config, desk Desk, log *slog.Logger) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, desk: desk, log: log, idle: make(chan struct{}), byUID: map[string]int{}}
+	s := &Server{cfg: cfg, desk: desk, log: log, idle: make(chan struct{}), byUID: map[string]int{}, followed: map[string]int{}}
 	s.drained, s.drain = context.WithCancel(context.Background())
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -184,6 +186,27 @@ func (s *Server) letGo(uid string) {
 	defer s.mu.Unlock()
 	if s.byUID[uid]--; s.byUID[uid] == 0 {
 		delete(s.byUID, uid)
+	}
+}
+
+// openStream counts a till's stream of events in; false where it has [StreamsTerminalMax] already, or all have [StreamsMax].
+func (s *Server) openStream(uid string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.streams >= StreamsMax || s.followed[uid] >= StreamsTerminalMax {
+		return false
+	}
+	s.streams++
+	s.followed[uid]++
+	return true
+}
+
+func (s *Server) closeStream(uid string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.streams--
+	if s.followed[uid]--; s.followed[uid] == 0 {
+		delete(s.followed, uid)
 	}
 }
 

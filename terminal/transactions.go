@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -33,7 +34,8 @@ func (x *exchange) accept() error {
 	if err != nil {
 		return err
 	}
-	return x.answerHeld(t)
+	x.pressed = t.Hash
+	return x.answerHeld(t, x.s.cfg.DefaultWait)
 }
 
 // key reads the idempotency key from its header.
@@ -76,13 +78,11 @@ func (x *exchange) override() (Override, error) {
 	}
 }
 
-// answerHeld answers with t when it is final, and otherwise when the time is over that the till, or the configuration, gave.
-func (x *exchange) answerHeld(t tideover.Transaction) error {
-	wait, asked := preferredWait(x.r.Header)
-	if asked {
+// answerHeld answers with t when it is final, and otherwise when the time is over that the till gave; where it gave none, after wait.
+func (x *exchange) answerHeld(t tideover.Transaction, wait time.Duration) error {
+	if preferred, asked := preferredWait(x.r.Header); asked {
+		wait = preferred
 		x.w.Header().Set("Preference-Applied", "wait="+seconds(wait))
-	} else {
-		wait = x.s.cfg.DefaultWait
 	}
 	return x.answerAfter(t, wait)
 }
@@ -136,7 +136,7 @@ func (x *exchange) await(t tideover.Transaction, wait time.Duration) (tideover.T
 	for !t.Final() {
 		next, err := x.s.desk.Wait(ctx, x.by, t.ID, t.Seq)
 		switch {
-		case err == nil && next.Hash != t.Hash:
+		case err == nil && x.pressed != [32]byte{} && next.Hash != x.pressed:
 			return t, otherRequest(next)
 		case err == nil:
 			next.Replayed = t.Replayed // of this answer, not of the record
@@ -150,7 +150,8 @@ func (x *exchange) await(t tideover.Transaction, wait time.Duration) (tideover.T
 	return t, nil
 }
 
-// otherRequest tells a till whose key the hub knows with another request: this edge had lost its record, and has taken the hub's over.
+// otherRequest tells a till whose key the hub knows with another request than the one that it has pressed: this edge had lost its
+// record, and has taken the hub's over.
 func otherRequest(t tideover.Transaction) error {
 	return tideover.Refuse(tideover.CodeKeyReused,
 		"this key was used before for another request (transaction %s, %s %d %s); a new request needs a new key",
@@ -163,23 +164,20 @@ func (x *exchange) get() error {
 	if err != nil {
 		return err
 	}
-	wait := time.Duration(0)
-	if preferred, asked := preferredWait(x.r.Header); asked {
-		wait = preferred
-		x.w.Header().Set("Preference-Applied", "wait="+seconds(wait))
-	}
+	n := 0
 	if q.Has("wait") {
-		n, err := q.number("wait", 0, int(WaitMax/time.Second))
-		if err != nil {
+		if n, err = q.number("wait", 0, int(WaitMax/time.Second)); err != nil {
 			return err
 		}
-		wait = time.Duration(n) * time.Second
 	}
 	t, err := x.s.desk.Get(x.r.Context(), x.by, x.id)
 	if err != nil {
 		return err
 	}
-	return x.answerAfter(t, wait)
+	if q.Has("wait") {
+		return x.answerAfter(t, time.Duration(n)*time.Second)
+	}
+	return x.answerHeld(t, 0)
 }
 
 // cancel undoes a transaction: POST /v1/transactions/ID/cancel.
@@ -197,7 +195,7 @@ func (x *exchange) cancel() error {
 	if err != nil {
 		return err
 	}
-	return x.answerHeld(t)
+	return x.answerHeld(t, x.cancelWait())
 }
 
 // cancelKey undoes a press whose id never arrived: POST /v1/cancel.
@@ -217,8 +215,14 @@ func (x *exchange) cancelKey() error {
 	if err != nil {
 		return err
 	}
-	return x.answerHeld(t)
+	return x.answerHeld(t, x.cancelWait())
 }
+
+// cancelWaitMax is how long the answer to a cancel is held where the till does not say: its operator waits for the screen, and what has
+// not come by then may take as long as the outage does.
+const cancelWaitMax = 5 * time.Second
+
+func (x *exchange) cancelWait() time.Duration { return min(x.s.cfg.DefaultWait, cancelWaitMax) }
 
 // acknowledge takes the till's word that it has shown an end: POST /v1/transactions/ID/ack.
 func (x *exchange) acknowledge() error {
@@ -311,8 +315,8 @@ func (x *exchange) query(known ...string) (params, error) {
 	for name, given := range values {
 		switch {
 		case !slices.Contains(known, name):
-			bad = append(bad, tideover.FieldError{Field: clip(name), Detail: tideover.Textf("is unknown; the parameters are %s",
-				"未知参数；可用参数：%s", strings.Join(known, ", "))})
+			bad = append(bad, tideover.FieldError{Field: clip(name), Detail: tideover.Textf("is unknown; the parameters are: %s",
+				"未知参数；可用参数：%s", cmp.Or(strings.Join(known, ", "), "–"))})
 		case len(given) > 1:
 			bad = append(bad, tideover.FieldError{Field: name, Detail: tideover.Text{En: "is given twice", Zh: "重复出现"}})
 		}
