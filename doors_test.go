@@ -104,6 +104,10 @@ var testDoors = []struct{ from, to, why string }{
 	{"hub/desk", "hub/ledger/bolt", "tried over the real ledger"},
 	{"hub/desk", "hub/platform/http", "and through the real adapter"},
 	{"hub/desk", "hub/platform/sandbox", "against a platform that misbehaves"},
+	{"internal/model", root, "its worlds move by the product's own tables"},
+	{"internal/model", "edge", "its routers decide as the product's do"},
+	{"internal/model", "hub/ledger", "and its hubs"},
+	{"internal/model", "wire", "and they speak the same frames"},
 }
 
 // pure rooms decide, or only name things: they must not reach for the world. What they may not import, and packages below it.

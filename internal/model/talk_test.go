@@ -1,0 +1,334 @@
+package model
+
+import (
+	"slices"
+
+	"tideover"
+	"tideover/edge"
+	"tideover/wire"
+)
+
+// dial opens a connection and says hello.
+func (w *world) dial(e, h uint8) {
+	r := &w.routers[e]
+	r.links[h] = link{up: true}
+	hello := wire.Hello{
+		Incarnation: name16(r.inc), Seq: r.disk.heads.seq, Head: headOf(r.disk.heads), HaveThrough: r.disk.have,
+		Journal: name16(r.journal), Highest: r.disk.highest, Epoch: r.disk.epoch,
+	}
+	if r.past.Restored && w.reopened(e) {
+		hello.Seq, hello.Head = 0, [32]byte{}
+	}
+	if w.broken == haveInMemory {
+		for _, b := range r.tail {
+			hello.HaveThrough = max(hello.HaveThrough, b.v.HubSeq)
+		}
+	}
+	w.oracle.greeting(w, e, hello.HaveThrough)
+	w.send(frame{kind: wire.TypeHello, from: r.inc, e: e, h: h, up: true, body: boxed(hello)})
+}
+
+// listen has a router hear what the hub says on the control stream: all that waits, or one frame of it.
+func (w *world) listen(e, h uint8) {
+	for {
+		r := &w.routers[e]
+		l := &r.links[h]
+		if !l.up || len(l.said) == 0 {
+			return
+		}
+		c := l.said[0]
+		l.said = slices.Clip(l.said[1:])
+		switch b := c.(type) {
+		case *box[wire.Welcome]:
+			w.welcomed(e, h, b)
+		case *box[wire.Confirmation]:
+			w.confirmed(e, &b.v)
+		case *box[wire.CaughtUp]:
+			w.caughtUp(e, b.v)
+		}
+		if w.fine {
+			return
+		}
+	}
+}
+
+// welcomed judges a welcome, as daemon does.
+func (w *world) welcomed(e, h uint8, b *box[wire.Welcome]) {
+	r, m := &w.routers[e], &b.v
+	r.links[h].shaken = true
+	r.known, r.ahead = true, int8((m.LedgerTime-start)/tideover.Millis(tickLen.Milliseconds()))-int8(w.tick)
+	before := r.past
+	r.past = r.past.Welcomed(edge.Welcome{
+		OffChain: m.AnchorSeq != 0 && !r.disk.holds(m.AnchorSeq, number([16]byte(m.AnchorHead[:16]))),
+		Gap:      m.Gap || r.disk.gap, LostBefore: m.LostBefore, Replay: m.Replay && w.broken != notReplayed,
+	})
+	if r.past.Restored && !before.Restored {
+		w.tell("  router %d was restored from an older copy", e)
+		w.lazily(e, txMax, edge.Event{Type: edge.EventGap})
+	}
+	r.welcome, r.retold = b, [txMax]uint64{}
+	if a := w.anchor(e); a.Seq > m.AnchorSeq {
+		w.send(frame{kind: wire.TypeAck, from: r.inc, e: e, h: h, tx: txMax, up: true, body: boxed(have{Anchor: a})})
+	}
+}
+
+// caughtUp puts the outbox of the hello on disk; from then on the router may send.
+func (w *world) caughtUp(e uint8, c wire.CaughtUp) {
+	r := &w.routers[e]
+	through := c.Through
+	for _, p := range r.missing {
+		if p <= through && w.broken != haveInMemory {
+			through = p - 1
+		}
+	}
+	through = max(through, r.disk.have)
+	if through != r.disk.have || r.welcome.v.Epoch != r.disk.epoch {
+		w.lazily(e, txMax, edge.Event{Type: edge.EventHeard, HubSeq: through, Epoch: r.welcome.v.Epoch})
+	}
+	w.commit(e)
+	if !r.welcome.v.Replay || w.broken == notReplayed {
+		r.past.Caught = true
+	}
+}
+
+// heard has a router take a frame that is not on the control stream.
+func (w *world) heard(f *frame) {
+	r := &w.routers[f.e]
+	switch f.kind {
+	case wire.TypeConfirmation:
+		c := value[answer](f.body)
+		if w.confirmed(f.e, &c.Confirmation) {
+			w.answered(f.e, f.tx, c.To)
+		}
+	case wire.TypeProgress:
+		w.progressed(f.e, f.tx, value[progress](f.body))
+	case wire.TypeRefused:
+		if p := value[wire.Refused](f.body); p.Reason == wire.ReasonSuperseded {
+			r.past.Superseded = true
+		}
+	default:
+	}
+}
+
+// progressed takes the hub's word that is not an end.
+func (w *world) progressed(e, tx uint8, p progress) {
+	switch p.To {
+	case wire.TypeReplay:
+		w.answered(e, tx, p.To)
+		return
+	case wire.TypeExpire: // nobody listens to it
+	case wire.TypeAsk:
+		if p.State == tideover.StateNone {
+			p.State = tideover.StateManual // see daemon
+		}
+		fallthrough
+	default:
+		if cause, ok := tideover.Told(p.State); ok {
+			w.move(e, tx, cause)
+		}
+	}
+	if p.State == tideover.StateManual {
+		w.answered(e, tx, p.To)
+	}
+}
+
+// answered ends a call that only its end was waited for.
+func (w *world) answered(e, tx uint8, to wire.Type) {
+	rec := w.record_(e, tx)
+	switch {
+	case rec == nil:
+	case to == wire.TypeReplay:
+		w.routers[e].retold[tx] = rec.HubSeq
+	case to == wire.TypeExpire, to == wire.TypeCancel && rec.Barred(), to == wire.TypeSubmit && rec.Kind == tideover.KindReversal:
+		w.buried(e, tx)
+	default:
+	}
+}
+
+// confirmed takes an end home, as queue does; false where it could not be taken.
+func (w *world) confirmed(e uint8, c *wire.Confirmation) bool {
+	r := &w.routers[e]
+	tx := uint8(w.index[c.ID])
+	if r.mem[tx] == nil && c.Adopt != nil {
+		w.adopt(e, tx, c.Adopt)
+	}
+	rec := w.record_(e, tx)
+	if rec == nil {
+		r.miss(c.HubSeq)
+		return false
+	}
+	asked := c.Asked || w.broken == approvalBelieved
+	ev, take, err := rec.Told(edge.Told{HubSeq: c.HubSeq, Outcome: c.Outcome, Corrected: c.Corrected, Asked: asked})
+	switch {
+	case err != nil:
+		w.tell("  not taken: %v", err)
+		r.miss(c.HubSeq)
+		return false
+	case take == edge.TakeAgain:
+		if !r.waits(c.HubSeq) {
+			w.acknowledge(e, tx, c.HubSeq)
+		}
+	case take == edge.TakeNew:
+		r.missing = slices.Clip(slices.DeleteFunc(slices.Clone(r.missing), func(p uint64) bool { return p == c.HubSeq }))
+		w.lazily(e, tx, ev)
+		if w.broken == earlyAck {
+			w.acknowledge(e, tx, c.HubSeq)
+		}
+	case take == edge.TakeNot:
+		w.tell("  an approval from before the cancel: not believed")
+	}
+	return true
+}
+
+// miss notes an outbox position that could not be taken.
+func (r *router) miss(position uint64) {
+	if i, known := slices.BinarySearch(r.missing, position); !known {
+		r.missing = slices.Insert(slices.Clone(r.missing), i, position)
+	}
+}
+
+// waits says whether the end at an outbox position is not on disk yet.
+func (r *router) waits(position uint64) bool {
+	for _, b := range r.tail {
+		if b.v.Type == edge.EventEnded && b.v.HubSeq == position {
+			return true
+		}
+	}
+	return false
+}
+
+// adopt enters the hub's record of what this journal does not have.
+func (w *world) adopt(e, tx uint8, s *wire.Submit) {
+	d := &edge.Draft{
+		ID: s.ID, TerminalUID: s.TerminalUID, Terminal: s.Terminal, Key: s.Key, Request: s.Request, Hash: s.Hash,
+		CreatedAt: s.CreatedAt, LedgerExpires: s.ExpiresAt,
+	}
+	w.lazily(e, tx, edge.Adopt(d, false))
+	w.move(e, tx, tideover.CauseDoubt)
+}
+
+// next is what a router's forwarder decides about a transaction.
+func (w *world) next(e, tx uint8) (edge.Step, bool) {
+	r := w.record_(e, tx)
+	if r == nil || r.Final() || r.State == tideover.StateHeld || r.Behind(w.original(e, tx)) {
+		return edge.Step{}, false
+	}
+	return edge.Decide(r, w.original(e, tx), w.moment(e)), true
+}
+
+// carry takes the next step of one transaction. h is the hub that it is sent to. It returns false where there is nothing to do.
+func (w *world) carry(e, tx, h uint8) bool {
+	s, ok := w.next(e, tx)
+	if !ok {
+		return false
+	}
+	w.tell("  router %d: %s", e, s.Reason)
+	r, rec := &w.routers[e], w.record_(e, tx)
+	f := frame{from: r.inc, e: e, h: h, tx: tx, up: true}
+	switch s.Act {
+	case edge.ActHold:
+		return false
+	case edge.ActDoubt:
+		return w.move(e, tx, tideover.CauseDoubt)
+	case edge.ActExpire:
+		return w.endHere(e, tx, tideover.CauseExpired)
+	case edge.ActMoot:
+		return w.endHere(e, tx, tideover.CauseMoot)
+	case edge.ActFirst:
+		return w.cancelAt(e, uint8(w.presses[tx].original), edge.By{Who: "reversal"})
+	case edge.ActAsk:
+		f.kind, f.body = wire.TypeAsk, boxed(wire.Ask{ID: w.ids[tx]})
+	case edge.ActCancel:
+		f.kind, f.body = wire.TypeCancel, boxed(w.cancelOf(tx, s.Again))
+	case edge.ActSettle:
+		f.kind, f.body = wire.TypeSettle, boxed(wire.Settle{Submit: w.submitOf(e, tx, s.Again), As: rec.Settle})
+	case edge.ActSend:
+		if !r.links[h].shaken || !w.move(e, tx, tideover.CauseSent) {
+			return false
+		}
+		f.kind, f.body = wire.TypeSubmit, boxed(w.submitOf(e, tx, s.Again))
+	}
+	return w.speak(f)
+}
+
+// speak sends a frame that is answered on its own stream; false where there is no connection.
+func (w *world) speak(f frame) bool {
+	r := &w.routers[f.e]
+	if !r.links[f.h].shaken {
+		return false
+	}
+	r.calls[f.tx] = f.kind
+	w.send(f)
+	return true
+}
+
+// kindOf is the frame that a step of the forwarder sends; 0 where it sends none.
+func kindOf(a edge.Act) wire.Type {
+	switch a {
+	case edge.ActAsk:
+		return wire.TypeAsk
+	case edge.ActCancel:
+		return wire.TypeCancel
+	case edge.ActSettle:
+		return wire.TypeSettle
+	case edge.ActSend:
+		return wire.TypeSubmit
+	default:
+		return 0
+	}
+}
+
+// endHere gives the router's own end; false where it cannot.
+func (w *world) endHere(e, tx uint8, cause tideover.Cause) bool {
+	rec := w.record_(e, tx)
+	now, _ := w.clock(e)
+	ev, err := rec.EndHere(cause, tideover.Outcome{At: now})
+	if err != nil {
+		w.tell("  not ended here: %v", err)
+		return false
+	}
+	w.own(e, tx, *ev)
+	return true
+}
+
+// submitOf is a transaction as the hub gets it.
+func (w *world) submitOf(e, tx uint8, again bool) wire.Submit {
+	rec := w.record_(e, tx)
+	s := w.submits[tx]
+	s.CreatedAt, s.Again = rec.CreatedAt, again
+	s.ExpiresAt, _ = rec.Expires(w.moment(e))
+	if rec.Barred() {
+		s.Request, s.Hash = tideover.Request{}, [32]byte{}
+	}
+	return s
+}
+
+func (w *world) cancelOf(tx uint8, again bool) wire.Cancel {
+	s := &w.submits[tx]
+	return wire.Cancel{ID: s.ID, TerminalUID: s.TerminalUID, Terminal: s.Terminal, Key: s.Key, Again: again}
+}
+
+// bury tells a hub of an end that the router has given by itself.
+func (w *world) bury(e, tx, h uint8) {
+	r, rec := &w.routers[e], w.record_(e, tx)
+	f := frame{from: r.inc, e: e, h: h, tx: tx, up: true}
+	switch submit := w.submitOf(e, tx, false); {
+	case rec.State != tideover.StateExpired && rec.State != tideover.StateCancelled && rec.Kind != tideover.KindReversal:
+		w.buried(e, tx)
+		return
+	case rec.Barred():
+		f.kind, f.body = wire.TypeCancel, boxed(w.cancelOf(tx, r.past.LostBefore != 0))
+	case rec.Kind == tideover.KindReversal && rec.State == tideover.StateApproved:
+		f.kind, f.body = wire.TypeSubmit, boxed(submit)
+	default:
+		f.kind, f.body = wire.TypeExpire, boxed(wire.Expire{Submit: submit, Outcome: rec.State})
+	}
+	w.speak(f)
+}
+
+// buried notes that the hub knows of it. It is written lazily.
+func (w *world) buried(e, tx uint8) {
+	if rec := w.record_(e, tx); rec != nil && rec.Untold {
+		w.lazily(e, tx, edge.Event{Type: edge.EventBuried})
+	}
+}
