@@ -184,6 +184,11 @@ func (d *shop) Delivered(id tideover.ID, seq uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.delivered[id] = seq
+	if r := d.all[id]; !r.t.Delivered {
+		t := r.t
+		t.Delivered = true
+		d.put(t, r.hash)
+	}
 }
 
 func (d *shop) Cancel(ctx context.Context, by terminal.Caller, id tideover.ID) (tideover.Transaction, error) {
@@ -217,6 +222,7 @@ type feed struct {
 	by   terminal.Caller
 	due  chan struct{}
 	ends []tideover.ID
+	told map[tideover.ID]uint64 // ends that were told out of order, with their seq
 	at   uint64
 }
 
@@ -227,7 +233,7 @@ func (d *shop) Follow(_ context.Context, by terminal.Caller, after string) (term
 		d.answer = nil
 		return nil, err
 	}
-	f := &feed{d: d, by: by, due: make(chan struct{}, 1)}
+	f := &feed{d: d, by: by, due: make(chan struct{}, 1), told: map[tideover.ID]uint64{}}
 	f.at, _ = strconv.ParseUint(after, 10, 64)
 	for _, id := range d.order {
 		if t := d.all[id].t; t.TerminalUID == by.UID && t.Final() && !t.Acknowledged {
@@ -252,11 +258,11 @@ func (f *feed) Next() (e terminal.Event, ok bool, err error) {
 	defer f.d.mu.Unlock()
 	if len(f.ends) > 0 {
 		e = terminal.Event{ID: strconv.FormatUint(f.at, 10), Transaction: f.d.all[f.ends[0]].t}
-		f.ends = f.ends[1:]
+		f.ends, f.told[e.Transaction.ID] = f.ends[1:], e.Seq
 		return e, true, nil
 	}
 	for _, id := range f.d.order {
-		if t := f.d.all[id].t; t.TerminalUID == f.by.UID && t.Seq > f.at && (!ok || t.Seq < e.Seq) {
+		if t := f.d.all[id].t; t.TerminalUID == f.by.UID && t.Seq > f.at && t.Seq != f.told[id] && (!ok || t.Seq < e.Seq) {
 			e, ok = terminal.Event{ID: strconv.FormatUint(t.Seq, 10), Transaction: t}, true
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,7 +45,9 @@ func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 // patient is a desk whose transactions never end, and that counts what it takes.
 type patient struct {
 	Desk
-	accepted int
+	accepted   int
+	feed       fountain
+	unfinished atomic.Int64
 }
 
 func (d *patient) Authenticate(string) (Caller, bool) { return Caller{UID: "u", Name: "till-1"}, true }
@@ -62,7 +65,7 @@ func (d *patient) Wait(ctx context.Context, _ Caller, _ tideover.ID, _ uint64) (
 // inBubble runs an endpoint in a bubble, and hands the test a way to connect to it.
 func inBubble(t *testing.T, test func(t *testing.T, d *patient, dial func() net.Conn)) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &patient{}
+		d := &patient{feed: fountain{due: make(chan struct{}, 1)}}
 		s, err := New(DefaultConfig(), d, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
