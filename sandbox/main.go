@@ -104,9 +104,10 @@ func (p *teller) command(o Options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "tideover-sandbox",
 		Long: p.t("A whole shop on this machine: three tills, a router (the edge), a cable, a head end (the hub) and a simulated payment platform.\n"+
-			"The cable is cut, the router is killed, and at the end the platform counts. It needs no root, no network and no configuration.",
+			"The cable is cut, sales are cancelled in the cut, the router is killed and replaced, and at the end the platform counts. It needs no\n"+
+			"root, no network and no configuration.",
 			"在本机上运行一整家门店：三台收银终端、一台路由器（边缘端）、一条网线、一个中心端（hub）和一个模拟支付平台。\n"+
-				"网线会被切断，路由器会被强行终止，最后由平台来清点。无需 root、网络或任何配置。"),
+				"网线会被切断，断网时会有取消，路由器会被强行终止和更换，最后由平台来清点。无需 root、网络或任何配置。"),
 		Example:       "  tideover-sandbox\n  tideover-sandbox --stay\n  tideover-sandbox --json",
 		SilenceErrors: true, SilenceUsage: true,
 		Args: func(_ *cobra.Command, args []string) error {

@@ -32,7 +32,7 @@ func (t *Till) NewRouter() {
 }
 
 // Crash is a power cut at the till: what it was doing breaks off with [ErrCrashed], and of its presses it remembers only what a till
-// keeps before its first try: key, request, and that it was told to cancel.
+// keeps: key, request and that it was told to cancel, each before its first try, and the end that it has shown.
 func (t *Till) Crash() {
 	t.mu.Lock()
 	for _, n := range t.notes {
@@ -114,7 +114,7 @@ func (t *Till) Press(ctx context.Context, key string, p Press) (tideover.Transac
 // another one's place has to be told of it.
 func (t *Till) Void(ctx context.Context, key string, byKey bool) (tideover.Transaction, error) {
 	ctx, end := t.living(ctx)
-	x, err := t.cancel(ctx, key, byKey)
+	x, err := t.cancel(ctx, key, byKey, t.someWait())
 	x, err = t.finish(ctx, key, x, err)
 	return x, end(err)
 }
@@ -123,7 +123,7 @@ func (t *Till) Void(ctx context.Context, key string, byKey bool) (tideover.Trans
 // otherwise. It does not follow what becomes of it.
 func (t *Till) Cancel(ctx context.Context, key string, byKey bool) (tideover.Transaction, error) {
 	ctx, end := t.living(ctx)
-	x, err := t.cancel(ctx, key, byKey)
+	x, err := t.cancel(ctx, key, byKey, t.someWait())
 	return x, end(err)
 }
 
@@ -172,7 +172,7 @@ func (t *Till) finish(ctx context.Context, key string, x tideover.Transaction, e
 		switch {
 		case err == nil && x.Final() && x.State == tideover.StateApproved && n.Cancel.Taken() && n.Cancel.router != router:
 			// The router that had taken the cancel is gone, and this one does not know of it.
-			x, err = t.cancel(ctx, key, true)
+			x, err = t.cancel(ctx, key, true, t.someWait())
 		case err == nil && x.Final():
 			var done bool
 			if done, err = t.acknowledge(ctx, key, x); err == nil && !done {
@@ -191,7 +191,7 @@ func (t *Till) finish(ctx context.Context, key string, x tideover.Transaction, e
 func (t *Till) follow(ctx context.Context, key string, n Note) (tideover.Transaction, error) {
 	switch {
 	case !n.known && !n.Cancel.Asked.IsZero():
-		return t.cancel(ctx, key, true)
+		return t.cancel(ctx, key, true, t.someWait())
 	case n.known && t.Asks:
 		return t.ask(ctx, key, t.Wait)
 	}
@@ -339,8 +339,7 @@ func (t *Till) ask(ctx context.Context, key string, wait time.Duration) (tideove
 	}
 }
 
-// acknowledge tells the edge that the end was shown, until it is answered. It returns false if the edge has another end meanwhile, or
-// does not know of it.
+// acknowledge tells the edge that the end was shown, until it is answered. It returns false if the edge has another end meanwhile.
 func (t *Till) acknowledge(ctx context.Context, key string, x tideover.Transaction) (done bool, err error) {
 	body := fmt.Appendf(nil, `{"seq":%d}`, x.Seq)
 	for {
@@ -356,7 +355,8 @@ func (t *Till) acknowledge(ctx context.Context, key string, x tideover.Transacti
 				return false, rest(ctx)
 			case a.status == http.StatusServiceUnavailable, a.status == http.StatusTooManyRequests, a.status == http.StatusInsufficientStorage:
 			case a.status == http.StatusNotFound && (!before.known || !t.still(router)):
-				return false, rest(ctx)
+				t.change(key, func(n *Note) { n.Acked = true }) // it was shown, and the router that had to know of that is gone
+				return true, nil
 			default:
 				t.wrong(key, "its acknowledgement of seq %d was refused: %s", x.Seq, a)
 				return false, a.refusal()
@@ -380,14 +380,13 @@ func (t *Till) wrong(key, format string, args ...any) {
 }
 
 // cancel asks for a press to be undone until that is answered. What was answered 409 because the till had acknowledged it is a
-// [*RefusedError]; the transaction keeps its end.
-func (t *Till) cancel(ctx context.Context, key string, byKey bool) (tideover.Transaction, error) {
+// [*RefusedError]; the transaction keeps its end. wait is how long the edge may hold the answer.
+func (t *Till) cancel(ctx context.Context, key string, byKey bool, wait time.Duration) (tideover.Transaction, error) {
 	t.change(key, func(n *Note) {
 		if n.Cancel.Asked.IsZero() {
 			n.Cancel.Asked = time.Now()
 		}
 	})
-	wait := time.Duration(rand.IntN(2)) * t.Wait // answered at once, or when it is undone
 	for {
 		n, router := t.memory(key)
 		named := byKey || n.forgot || n.ID.IsZero()
@@ -409,6 +408,9 @@ func (t *Till) cancel(ctx context.Context, key string, byKey bool) (tideover.Tra
 		}
 	}
 }
+
+// someWait has a cancel answered at once, or when it is undone.
+func (t *Till) someWait() time.Duration { return time.Duration(rand.IntN(2)) * t.Wait }
 
 // cancelled takes the answer to a cancel.
 func (t *Till) cancelled(key string, a answer, named bool, before Note, router int) (x tideover.Transaction, again bool, err error) {

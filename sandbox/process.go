@@ -99,6 +99,32 @@ func (p *program) stop() error {
 	return nil
 }
 
+// freeze stops the process where it stands while something is done: what is on its disk is what a power cut would leave there. It does
+// not hold a process that has ended.
+func (p *program) freeze(do func() error) error {
+	p.mu.Lock()
+	cmd := p.cmd
+	p.mu.Unlock()
+	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		return fmt.Errorf("freeze %s: %w", p.name, err)
+	}
+	defer func() { _ = cmd.Process.Signal(syscall.SIGCONT) }()
+	// The signal is on its way until every thread has taken it.
+	for deadline := time.Now().Add(drainMax); ; time.Sleep(time.Millisecond) {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid))
+		if err != nil {
+			return err
+		}
+		_, state, _ := strings.Cut(string(stat), ") ")
+		if strings.HasPrefix(state, "T") {
+			return do()
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s does not stop", p.name)
+		}
+	}
+}
+
 // ended returns a channel that is closed when the present process has ended, and nil before the first start.
 func (p *program) ended() <-chan struct{} {
 	p.mu.Lock()

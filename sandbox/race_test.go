@@ -114,15 +114,19 @@ func (c *campaign) races(n int, w *witness) {
 			dice := rand.New(rand.NewPCG(c.seed, uint64(n+1000*i+lane)))
 			lanes.Go(func() {
 				for range each + 1 {
-					key := fmt.Sprintf("race-%d", c.presses.Add(1))
-					id := tideover.MakeID(c.shop.Store, till.Name, key)
-					r := race{c, till, c.tills[dice.IntN(len(c.tills))], key, id, instant(dice.IntN(int(instants))), dice, w.of(id.String())}
-					r.run()
+					c.race(till, w, dice)
 				}
 			})
 		}
 	}
 	lanes.Wait()
+}
+
+func (c *campaign) race(till *Till, w *witness, dice *rand.Rand) {
+	key := fmt.Sprintf("race-%d", c.presses.Add(1))
+	id := tideover.MakeID(c.shop.Store, till.Name, key)
+	r := race{c, till, c.tills[dice.IntN(len(c.tills))], key, id, instant(dice.IntN(int(instants))), dice, w.of(id.String())}
+	r.run()
 }
 
 // run makes the sale and fires the cancel, or two, at its instant. What is wrong is in the tills' notes.
@@ -224,8 +228,11 @@ func (r *race) reverse(by *Till) {
 	}
 }
 
-// resume is a till after a crash: it has the key, and that it was told to cancel. It sends the press again, or has it undone.
+// resume is a till after a crash. It goes on with the end that it has shown, or sends the press again, or has it undone.
 func (r *race) resume(p Press) (tideover.Transaction, error) {
+	if n := r.till.Note(r.key); n.End != nil && !n.open {
+		return r.till.Finish(r.ctx, r.key, *n.End)
+	}
 	if r.dice.IntN(2) == 0 {
 		return r.till.Sell(r.ctx, r.key, p)
 	}

@@ -65,7 +65,7 @@ func (p *teller) tell(ctx context.Context, o Options, stay bool) (err error) {
 		p.tills[i] = p.shop.Till(fmt.Sprintf("till-%d", i+1))
 		p.tills[i].Asks = i == 1 // one of them never sends a press again that was answered 202
 	}
-	for _, chapter := range []func(context.Context) error{p.open, p.sell, p.outage} {
+	for _, chapter := range []func(context.Context) error{p.open, p.sell, p.outage, p.walkAway, p.late, p.newRouter} {
 		if err := chapter(story); err != nil {
 			if ctx.Err() != nil {
 				return errInterrupted
@@ -173,6 +173,147 @@ func (p *teller) outage(ctx context.Context) error {
 	return errors.Join(<-home, <-home, <-home)
 }
 
+// walkAway is a cancel in the cut: what may have left is not called failed, and nobody has to wait for it.
+func (p *teller) walkAway(ctx context.Context) error {
+	const till, what, amount = 1, "cake", 1800
+	p.say("", "")
+	p.say("4. The cable is cut again. till-2 sells a cake; the customer will not wait, and the cashier cancels.",
+		"4. 网线又断了。till-2 卖一块蛋糕；顾客不愿等待离开了，收银员取消。")
+	p.shop.CutCable()
+	x, err := p.press(ctx, till, what, amount)
+	if err != nil {
+		return err
+	}
+	if x, err = p.cancel(ctx, till, what, amount); err != nil {
+		return err
+	}
+	if !x.Final() {
+		p.say("   the sale may have left the shop: the cancel is on the router's disk, and nobody has to wait for it.",
+			"   该单可能已经发出：取消已写入路由器磁盘，无需有人等待。")
+	}
+	p.shop.MendCable()
+	p.say("   -- the cable is back", "   -- 网线恢复")
+	if x, err = p.follow(ctx, till, what, amount, x); err != nil {
+		return err
+	}
+	if x.State == tideover.StateReversed {
+		p.say("   its first copy came through after all, and was undone: the customer is not charged", "   第一份请求终究送达，随后已撤销：顾客未被扣款")
+	} else {
+		p.say("   it was never executed, and never will be: the hub has barred it for good", "   该单从未执行，以后也不会：hub 已将其永久禁止")
+	}
+	return nil
+}
+
+// late is an approval that comes after the cancel: it does not win.
+func (p *teller) late(ctx context.Context) error {
+	const till, what, amount = 2, "cigars", 36000
+	p.say("", "")
+	p.say("5. till-3 sells cigars. The platform is at work on it when the cable is cut once more, and the cashier cancels.",
+		"5. till-3 卖一盒雪茄。平台正在处理时网线再次断开，收银员取消。")
+	id, err := p.atPlatform(ctx, till, what, amount)
+	if err != nil {
+		return err
+	}
+	p.shop.CutCable()
+	x, err := p.cancel(ctx, till, what, amount)
+	if err != nil {
+		return err
+	}
+	if err := p.until(ctx, func() bool { return p.shop.Platform.Count(id).Executions > 0 }); err != nil {
+		return err
+	}
+	p.say("   -- the platform approves it: too late, and the shop cannot hear it", "   -- 平台批准了该单：太迟了，店里也听不到")
+	if err := p.shop.Slow(0); err != nil {
+		return err
+	}
+	p.shop.MendCable()
+	p.say("   -- the cable is back", "   -- 网线恢复")
+	_, err = p.follow(ctx, till, what, amount, x)
+	return err
+}
+
+// newRouter replaces the router by one with an empty disk while a sale has no end; the till repeats its press there.
+func (p *teller) newRouter(ctx context.Context) error {
+	const till, what, amount = 0, "flowers", 8800
+	p.say("", "")
+	p.say("6. till-1 sells flowers. The platform is at work on it when the router breaks, and its disk with it.",
+		"6. till-1 卖一束花。平台正在处理时路由器坏了，磁盘也没了。")
+	id, err := p.atPlatform(ctx, till, what, amount)
+	if err != nil {
+		return err
+	}
+	if err := p.shop.WipeEdge(ctx); err != nil {
+		return err
+	}
+	for _, t := range p.tills {
+		t.NewRouter()
+	}
+	if err := p.shop.Slow(0); err != nil {
+		return err
+	}
+	if err := p.shop.StartEdge(ctx); err != nil {
+		return err
+	}
+	p.say("   the edge is a new router now: process %d, enrolled with a fresh token. till-1 sends its press again.",
+		"   边缘端换成了新路由器：进程 %d，已用新令牌注册。till-1 重发原来的请求。", p.shop.edge.pid())
+	if err := p.sale(ctx, till, what, amount); err != nil {
+		return err
+	}
+	p.say("   the same sale, executed %d time", "   仍是同一单，执行了 %d 次", p.shop.Platform.Count(id).Executions)
+	return nil
+}
+
+// press sends a press once, and does not wait for what becomes of it.
+func (p *teller) press(ctx context.Context, till int, what string, amount int64) (tideover.Transaction, error) {
+	t, key := p.tills[till], p.key(till, what)
+	t.Keep(key, Press{Kind: tideover.KindSale, Amount: amount, Currency: currency, Order: what})
+	x, err := t.send(ctx, key, 0)
+	if err != nil {
+		return x, fmt.Errorf("%s sells %s: %w", t.Name, what, err)
+	}
+	p.line(till, what, amount, x)
+	return x, nil
+}
+
+// atPlatform sends a press, and returns when the platform is at work on it and will be for a while.
+func (p *teller) atPlatform(ctx context.Context, till int, what string, amount int64) (tideover.ID, error) {
+	if err := p.shop.Slow(inTheMiddle); err != nil {
+		return tideover.ID{}, err
+	}
+	x, err := p.press(ctx, till, what, amount)
+	if err != nil {
+		return x.ID, err
+	}
+	return x.ID, p.until(ctx, func() bool { return p.shop.Platform.Count(x.ID).Calls > 0 })
+}
+
+// cancel has a press undone, and does not wait for that.
+func (p *teller) cancel(ctx context.Context, till int, what string, amount int64) (tideover.Transaction, error) {
+	t := p.tills[till]
+	x, err := t.cancel(ctx, p.key(till, what), true, 0)
+	if err != nil {
+		return x, fmt.Errorf("%s cancels %s: %w", t.Name, what, err)
+	}
+	p.line(till, what, amount, x)
+	return x, nil
+}
+
+// follow follows a press to its end.
+func (p *teller) follow(ctx context.Context, till int, what string, amount int64, x tideover.Transaction) (tideover.Transaction, error) {
+	t := p.tills[till]
+	x, err := t.Finish(ctx, p.key(till, what), x)
+	if err != nil {
+		return x, fmt.Errorf("%s waits for %s: %w", t.Name, what, err)
+	}
+	p.line(till, what, amount, x)
+	return x, nil
+}
+
+// line is where a press stands.
+func (p *teller) line(till int, what string, amount int64, x tideover.Transaction) {
+	p.say("   %s  %-10s %6s CNY  %-9s  %s", "   %s  %-10s %6s CNY  %-9s  %s", p.tills[till].Name, what, yuan(amount), x.State, x.ID)
+}
+
 // key is the idempotency key of a press in the story; a till keeps it before its first try.
 func (p *teller) key(till int, what string) string {
 	return fmt.Sprintf("%s-%s", p.tills[till].Name, what)
@@ -185,7 +326,7 @@ func (p *teller) sale(ctx context.Context, till int, what string, amount int64) 
 	if err != nil {
 		return fmt.Errorf("%s sells %s: %w", t.Name, what, err)
 	}
-	p.say("   %s  %-10s %6s CNY  %s  %s", "   %s  %-10s %6s CNY  %s  %s", t.Name, what, yuan(amount), x.State, x.ID)
+	p.line(till, what, amount, x)
 	return nil
 }
 
@@ -230,9 +371,10 @@ func (p *teller) until(ctx context.Context, so func() bool) error {
 // count is the end of the story.
 func (p *teller) count(v Verdict, took time.Duration) error {
 	p.say("", "")
-	p.say("4. The platform counts: it executed %d of %d calls, and holds %s CNY. The tills hold confirmations over %s CNY.",
-		"4. 平台清点：共收到 %[2]d 次调用，执行 %[1]d 笔，实收 %[3]s 元。终端持有的确认合计 %[4]s 元。",
+	p.say("7. The platform counts: it executed %d of %d calls, and holds %s CNY. The tills hold confirmations over %s CNY.",
+		"7. 平台清点：共收到 %[2]d 次调用，执行 %[1]d 笔，实收 %[3]s 元。终端持有的确认合计 %[4]s 元。",
 		v.Platform, v.Calls, yuan(v.Charged), yuan(v.TillsHold))
+	p.say("   %d sales were cancelled; %d of them are charged.", "   取消了 %d 单，其中仍被扣款 %d 单。", v.Cancelled, v.NotUndone)
 	for _, problem := range v.Problems {
 		p.say("   WRONG: %s", "   有误：%s", problem)
 	}

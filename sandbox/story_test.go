@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,6 +29,7 @@ const storyTime = 30 * time.Second
 
 // TestStory_EndsAsPromised runs the real program, as the README's first command does.
 func TestStory_EndsAsPromised(t *testing.T) {
+	t.Parallel()
 	temp := t.TempDir()
 	began := time.Now()
 	s := command(t, []string{"TMPDIR=" + temp, "TIDEOVER_HUB_LISTEN=nonsense"}, build(t, "tideover-sandbox"))
@@ -38,8 +40,13 @@ func TestStory_EndsAsPromised(t *testing.T) {
 	t.Logf("\n%s", s.out)
 	lines := strings.Split(strings.TrimSpace(s.out), "\n")
 	m := lastLine.FindStringSubmatch(lines[len(lines)-1])
-	if m == nil || m[1] != m[2] || m[1] != "6" {
+	if m == nil || m[1] != m[2] || m[1] != "9" {
 		t.Errorf("the last line is %q", lines[len(lines)-1])
+	}
+	for _, line := range excerpt(t) {
+		if !slices.Contains(lines, line) {
+			t.Errorf("the README says that the story has a line %q", line)
+		}
 	}
 	if s.words != "" {
 		t.Errorf("it complains: %s", s.words)
@@ -49,15 +56,32 @@ func TestStory_EndsAsPromised(t *testing.T) {
 	}
 }
 
+// excerpt is what the README shows of the story; ids are functions of store, till and key, and so always the same.
+func excerpt(t *testing.T) []string {
+	t.Helper()
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, shown, ok := strings.Cut(string(readme), "\n```text\n")
+	shown, _, closed := strings.Cut(shown, "\n```\n")
+	lines := slices.DeleteFunc(strings.Split(shown, "\n"), func(line string) bool { return line == "…" })
+	if !ok || !closed || len(lines) < 5 {
+		t.Fatalf("the README shows nothing of the story: %q", lines)
+	}
+	return lines
+}
+
 // TestStory_JSON gives the verdict to a program, and the story to a person.
 func TestStory_JSON(t *testing.T) {
+	t.Parallel()
 	s := command(t, nil, build(t, "tideover-sandbox"), "--json")
 	s.wants(t, 0, "accepted")
 	var v told
 	if err := json.Unmarshal([]byte(s.out), &v); err != nil {
 		t.Fatalf("%v: %s", err, s.out)
 	}
-	if !v.Well || v.Accepted != 6 || v.Confirmed != 6 || v.Platform != 6 || v.Charged != v.TillsHold || v.Charged == 0 {
+	if !v.Well || v.Accepted != 9 || v.Confirmed != 9 || v.Approved != 7 || v.Charged != v.TillsHold || v.Charged == 0 || v.Cancelled != 2 || v.NotUndone != 0 {
 		t.Errorf("got %+v", v)
 	}
 }
@@ -79,6 +103,7 @@ func TestStory_Usage(t *testing.T) {
 // TestStory_CanEndBadly tells the story with a platform that executes what it is asked twice, and with one that takes money for
 // nothing: the count must see it, and the exit status must say it.
 func TestStory_CanEndBadly(t *testing.T) {
+	t.Parallel()
 	twice := func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if body, err := io.ReadAll(r.Body); r.Method == http.MethodPost && r.URL.Path == "/payments" && err == nil {
@@ -109,6 +134,7 @@ func (n *nobody) FlushError() error           { return nil }
 
 // TestStory_ProgramsEndWithIt kills the story itself with -9: hub and edge end with it.
 func TestStory_ProgramsEndWithIt(t *testing.T) {
+	t.Parallel()
 	cmd := exec.Command(build(t, "tideover-sandbox"), "--stay", "--lang", "en")
 	cmd.Env = append(bareEnviron(), "TMPDIR="+t.TempDir())
 	out, err := cmd.StdoutPipe()
@@ -145,6 +171,7 @@ func TestStory_ProgramsEndWithIt(t *testing.T) {
 
 // TestStory_Stay leaves the shop open, sells through it with the very line that it prints, and closes it with a signal.
 func TestStory_Stay(t *testing.T) {
+	t.Parallel()
 	for _, program := range []string{"bash", "curl"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skipf("needs %s: the line that --stay prints uses it", program)
