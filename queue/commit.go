@@ -83,6 +83,7 @@ type batch struct {
 	need     int64
 	classes  [classOwn + 1]bool
 	ends     bool
+	undoes   bool // a cancel is put on disk
 }
 
 // add puts an entry into the batch if there is room for it beside keep bytes that stay free.
@@ -94,6 +95,7 @@ func (b *batch) add(e entry, keep int64) bool {
 	b.need += n
 	b.entries = append(b.entries, e)
 	b.ends = b.ends || e.event.Type == edge.EventEnded
+	b.undoes = b.undoes || e.event.Type == edge.EventUndo || e.event.Type == edge.EventBarred
 	return true
 }
 
@@ -363,6 +365,9 @@ func (b *batch) die(when string) {
 	}
 	if b.classes[classOwn] {
 		die.At("queue.own" + when)
+	}
+	if b.undoes {
+		die.At("queue.cancel" + when)
 	}
 }
 

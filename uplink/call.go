@@ -104,9 +104,14 @@ func (s *session) send(ctx context.Context, st *quic.Stream, c call, frame []byt
 			return fmt.Errorf("%w: %w", ErrVetoed, err)
 		}
 	}
-	if c.kind == wire.TypeSubmit {
+	switch c.kind {
+	case wire.TypeSubmit:
 		die.At("edge.send.before")
 		defer die.At("edge.send.after")
+	case wire.TypeCancel:
+		die.At("edge.cancel.before")
+		defer die.At("edge.cancel.after")
+	default:
 	}
 	_ = st.SetWriteDeadline(time.Now().Add(gotMax))
 	if _, err := st.Write(frame); err != nil {
