@@ -203,7 +203,9 @@ func (f *forwarder) speak(ctx context.Context, p queue.Parcel, m edge.Moment, s 
 		submit.Request.Payload, submit.Request.Instrument = nil, ""
 		return f.uplink.Settle(ctx, wire.Settle{Submit: submit, As: p.Settle, By: p.SettleBy.Who, Reason: p.SettleBy.Reason}, progress)
 	default:
-		return f.uplink.Submit(ctx, submitOf(p, m, s.Again), uplink.Hooks{
+		submit := submitOf(p, m, s.Again)
+		submit.Anchor = f.anchor()
+		return f.uplink.Submit(ctx, submit, uplink.Hooks{
 			// From here on bytes of it may have left: the state says so before the first one can.
 			Sending: func(link string) error {
 				if err := fresh(link); err != nil {
@@ -214,6 +216,16 @@ func (f *forwarder) speak(ctx context.Context, p queue.Parcel, m edge.Moment, s 
 			Progress: progress,
 		})
 	}
+}
+
+// anchor is the head of the journal that is on this disk; zero where it must not be anchored: while a restored journal holds anything
+// open, a later process must see that it was restored.
+func (f *forwarder) anchor() wire.Anchor {
+	if f.Past().Restored && f.queue.Reopened() > 0 {
+		return wire.Anchor{}
+	}
+	seq, head := f.queue.Head()
+	return wire.Anchor{Seq: seq, Head: head}
 }
 
 // submitOf is a transaction as the hub gets it.

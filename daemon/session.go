@@ -32,12 +32,9 @@ type session struct {
 
 // Hello implements uplink.Peer.
 func (s *session) Hello() wire.Hello {
-	seq, head := s.queue.Head()
-	if s.Past().Restored && s.queue.Reopened() > 0 {
-		seq, head = 0, [32]byte{} // not to be anchored: a later process must see that this journal was restored
-	}
+	at := s.anchor()
 	return wire.Hello{
-		Incarnation: s.incarnation, Seq: seq, Head: head, HaveThrough: s.queue.HaveThrough(),
+		Incarnation: s.incarnation, Seq: at.Seq, Head: at.Head, HaveThrough: s.queue.HaveThrough(),
 		Software: "tideover " + tideover.Version, Terminals: wire.TerminalsDigest(s.queue.Terminals()),
 		Journal: s.queue.Journal(), Highest: s.queue.Highest(), Epoch: s.queue.Epoch(),
 	}
@@ -59,7 +56,10 @@ func (s *session) Welcome(addr string, hello wire.Hello, w wire.Welcome) error {
 	if err != nil {
 		return err
 	}
-	said := edge.Welcome{OffChain: w.AnchorSeq != 0 && !holds, Gap: w.Gap || s.queue.Gap(), LostBefore: w.LostBefore, Replay: w.Replay}
+	said := edge.Welcome{
+		OffChain: w.AnchorSeq != 0 && !holds, Gap: w.Gap || s.queue.Gap(), LostBefore: max(w.LostBefore, s.queue.HearEpoch(w.Epoch)),
+		Replay: w.Replay,
+	}
 	before := s.learn(func(p *edge.Past) { *p = p.Welcomed(said) })
 	if s.Past().Restored && !before.Restored {
 		s.queue.NoteGap(w.AnchorSeq)
@@ -93,7 +93,7 @@ func (s *session) Confirm(c wire.Confirmation) error { return s.confirm(c) }
 // CaughtUp implements uplink.Peer: the outbox of the hello is put on disk before the edge sends or ends anything by itself.
 func (s *session) CaughtUp(c wire.CaughtUp) error {
 	w := s.heard()
-	s.queue.CaughtUp(c.Through, w.Epoch)
+	s.queue.CaughtUp(c.Through)
 	if err := s.queue.Flush(s.ctx); err != nil {
 		if _, full := errors.AsType[*tideover.Refusal](err); !full || !s.Past().Caught {
 			return err

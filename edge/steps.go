@@ -49,6 +49,9 @@ func (r *Record) Told(t Told) (e Event, take Take, err error) {
 		return e, TakeKnown, nil
 	case r.Undo && t.Outcome.Result == tideover.StateApproved && !t.Asked:
 		return e, TakeNot, nil
+	case r.State != t.Outcome.Result && neverExecuted(r.State) && neverExecuted(t.Outcome.Result):
+		// Certain either way, and the till has heard the one: it keeps that, and the hub may let go of the other.
+		return e, TakeAgain, nil
 	}
 	if _, err := tideover.Next(r.State, cause); err != nil {
 		return e, TakeNot, fmt.Errorf("%s: %w", r.ID, err)
@@ -57,6 +60,11 @@ func (r *Record) Told(t Told) (e Event, take Take, err error) {
 		Type: EventEnded, From: r.State, Cause: cause, Outcome: &t.Outcome, HubSeq: t.HubSeq, Corrected: t.Corrected,
 		Attempts: r.Attempts, Uplink: r.Uplink,
 	}, TakeNew, nil
+}
+
+// neverExecuted says whether an end means that no money moved, and none will.
+func neverExecuted(s tideover.State) bool {
+	return s == tideover.StateDeclined || s == tideover.StateExpired || s == tideover.StateCancelled
 }
 
 // EndHere gives a transaction the router's own end: CauseExpired, CauseCancelled, or CauseMoot for a reversal. ErrMaySent unless it is

@@ -183,6 +183,25 @@ func TestRecord_AnApprovalThatMeetsACancel(t *testing.T) {
 	}
 }
 
+// Two ends of which each says that no money moved need not agree: a router that was replaced told the hub one, the hub had told the other.
+// The till keeps the one that it has heard, and the hub hears that its own has arrived.
+func TestRecord_EndsThatMeanTheSame(t *testing.T) {
+	never := []tideover.State{tideover.StateDeclined, tideover.StateExpired, tideover.StateCancelled}
+	for _, first := range never {
+		for _, second := range never {
+			l := newLife(t, tideover.KindSale)
+			l.told(first, 1, false)
+			l.apply(l.Acknowledge(l.Seq))
+			if take := l.told(second, 2, true); first != second && take != TakeAgain {
+				t.Errorf("%s after %s: take %d", second, first, take)
+			}
+			if l.is(first); !l.Acknowledged {
+				t.Errorf("%s after %s: to be acknowledged anew", second, first)
+			}
+		}
+	}
+}
+
 func TestBar(t *testing.T) {
 	d := Draft{ID: tideover.ID{1}, TerminalUID: "till", Terminal: "till", Key: "k"}
 	for name, c := range map[string]struct {

@@ -171,7 +171,7 @@ func TestQueue_RemembersWhatTheHubIs(t *testing.T) {
 	if s.q.Gap() || s.q.Epoch() != [16]byte{} || journal == [16]byte{} {
 		t.Fatalf("a new journal: gap %v, epoch %x, journal %x", s.q.Gap(), s.q.Epoch(), journal)
 	}
-	s.q.CaughtUp(0, testEpoch)
+	first := s.q.HearEpoch(testEpoch)
 	s.q.NoteGap(1 << 40)
 	s.flush()
 	s.crash()
@@ -182,10 +182,17 @@ func TestQueue_RemembersWhatTheHubIs(t *testing.T) {
 	if !s.q.Gap() || s.q.Epoch() != testEpoch || s.q.Journal() != journal {
 		t.Errorf("gap %v, epoch %x, journal %x", s.q.Gap(), s.q.Epoch(), s.q.Journal())
 	}
-	s.q.CaughtUp(0, [16]byte{8})
+	if again := s.q.HearEpoch(testEpoch); again != first || first == 0 {
+		t.Errorf("the same epoch is heard first at %d, and was at %d", again, first)
+	}
+	k := s.get(tideover.MakeID(testStore, "till", "k")).ID
+	since := s.q.HearEpoch([16]byte{8})
+	if p, err := s.q.Parcel(k); err != nil || p.First >= since || p.First <= first {
+		t.Errorf("accepted at %d, between the epochs heard at %d and %d: %v", p.First, first, since, err)
+	}
 	s.flush()
 	s.crash()
-	if s.q.Epoch() != [16]byte{8} {
+	if s.q.Epoch() != [16]byte{8} || s.q.HearEpoch([16]byte{8}) != since {
 		t.Errorf("epoch %x", s.q.Epoch())
 	}
 }

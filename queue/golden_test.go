@@ -91,7 +91,7 @@ func writeGolden(t *testing.T) {
 	adopt := told(lost.ID, 4, tideover.StateDeclined)
 	adopt.Adopt = &lost
 	s.end(adopt)
-	s.q.CaughtUp(5, testEpoch)
+	s.q.CaughtUp(5)
 	s.q.Delivered(id("approved"), s.get(id("approved")).Seq)
 	_, err := s.q.Acknowledge(ctx, id("approved"), s.get(id("approved")).Seq)
 	must(err)

@@ -362,7 +362,10 @@ func (q *Queue) note(seq uint64, e *edge.Event) bool {
 		return false
 	case edge.EventHeard:
 		q.outbox.through(e.HubSeq)
-		q.epoch = e.Epoch
+		if e.Epoch != q.epoch {
+			q.epoch = e.Epoch
+			q.epochSince = max(q.epochSince, seq) // it may be known already, and ride this commit
+		}
 		return false
 	case edge.EventLedgerTime:
 		q.ledgerNoted = e.Ledger

@@ -58,9 +58,10 @@ type Queue struct {
 
 	ledgerTime, ledgerNoted tideover.Millis
 	journal                 [16]byte // names the file, and every copy of it
-	epoch, epochNoted       [16]byte // see CaughtUp: on disk, and what may still wait
-	gap                     bool     // see NoteGap
-	gapAt                   uint64   // the sequence at which it was noted
+	epoch, epochNoted       [16]byte // see HearEpoch: on disk, and what may still wait
+	epochSince              uint64
+	gap                     bool   // see NoteGap
+	gapAt                   uint64 // the sequence at which it was noted
 
 	stopped  error // ErrStopped after a failed commit or Close
 	draining bool  // no more requests are taken

@@ -102,19 +102,36 @@ func (q *Queue) adopt(r *record, d *edge.Draft) *record {
 
 // CaughtUp tells that the hub has said everything in its outbox up to a position. [Queue.HaveThrough] becomes that position once what
 // was told is durable; no further than before the first position that could not be taken.
-//
-// epoch names the span of the ledger's life in which it said so, and comes with the same commit: by it a ledger that is put back to an
-// older copy is known.
-func (q *Queue) CaughtUp(through uint64, epoch [16]byte) {
+func (q *Queue) CaughtUp(through uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	through = max(q.outbox.limit(through), q.outbox.have, q.caughtUp)
-	if q.stopped != nil || through == max(q.outbox.have, q.caughtUp) && epoch == q.epochNoted {
+	through = q.outbox.limit(through)
+	if q.stopped != nil || through <= q.outbox.have || through <= q.caughtUp {
 		return
 	}
-	q.caughtUp, q.epochNoted = through, epoch
-	heard := &edge.Event{Type: edge.EventHeard, At: now(), HubSeq: through, Epoch: epoch}
-	q.enqueue(entry{seq: q.draw(), event: heard, lazy: true}, true)
+	q.hear(through)
+}
+
+// hear lets the journal know up to where, and in which epoch of the ledger, the hub was heard. Callers hold mu.
+func (q *Queue) hear(through uint64) (seq uint64) {
+	q.caughtUp = through
+	seq = q.draw()
+	heard := &edge.Event{Type: edge.EventHeard, At: now(), HubSeq: through, Epoch: q.epochNoted}
+	q.enqueue(entry{seq: seq, event: heard, lazy: true}, true)
+	return seq
+}
+
+// HearEpoch tells in which epoch of its life the ledger is, and returns the sequence at which this journal heard of that first: what it
+// accepted before may have been sent in another one. It rides the next commit. By the epoch a ledger that is put back to an older copy is
+// known, and where that copy is of the same epoch, what was sent before it is.
+func (q *Queue) HearEpoch(epoch [16]byte) (since uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.stopped == nil && epoch != q.epochNoted {
+		q.epochNoted = epoch
+		q.epochSince = q.hear(max(q.outbox.have, q.caughtUp))
+	}
+	return q.epochSince
 }
 
 // Epoch returns the newest epoch of the ledger that is on this edge's disk; zero where none is.

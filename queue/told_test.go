@@ -91,7 +91,7 @@ func TestEnd_AdoptsWhatWasLost(t *testing.T) {
 	if err := s.q.End(approved(d.ID, 1)); !errors.Is(err, ErrUnknown) {
 		t.Fatalf("got %v", err)
 	}
-	s.q.CaughtUp(9, testEpoch)
+	s.q.CaughtUp(9)
 	s.flush()
 	if s.q.HaveThrough() != 0 {
 		t.Fatal("caught up past an end that could not be taken")
@@ -99,7 +99,7 @@ func TestEnd_AdoptsWhatWasLost(t *testing.T) {
 	e := approved(d.ID, 1)
 	e.Adopt = &d
 	s.end(e)
-	s.q.CaughtUp(9, testEpoch)
+	s.q.CaughtUp(9)
 	if s.q.HaveThrough() != 0 {
 		t.Fatal("caught up before it was on disk")
 	}
@@ -178,7 +178,7 @@ func TestHaveThrough_WaitsForGaps(t *testing.T) {
 	}
 	tell(2, 2, 3)
 	tell(3, 6, 3)
-	s.q.CaughtUp(5, testEpoch)
+	s.q.CaughtUp(5)
 	s.flush()
 	if s.q.HaveThrough() != 6 {
 		t.Fatalf("have through %d", s.q.HaveThrough())
@@ -222,7 +222,7 @@ func TestCaughtUp_StopsBeforeWhatCouldNotBeRead(t *testing.T) {
 	if err := s.q.End(approved(unreadable, 1)); !errors.Is(err, ErrDamaged) {
 		t.Fatal(err)
 	}
-	s.q.CaughtUp(3, testEpoch)
+	s.q.CaughtUp(3)
 	s.flush()
 	if have := s.q.HaveThrough(); have != 0 {
 		t.Errorf("have through %d, and end 1 is nowhere", have)
@@ -233,7 +233,7 @@ func TestCaughtUp_StopsBeforeWhatCouldNotBeRead(t *testing.T) {
 func TestCaughtUp_WaitsOnce(t *testing.T) {
 	s := newShop(t)
 	for range 10 {
-		s.q.CaughtUp(5, testEpoch)
+		s.q.CaughtUp(5)
 	}
 	if n := s.q.Stats().Lazy; n != 1 {
 		t.Errorf("%d events wait", n)

@@ -151,6 +151,8 @@ type Submit struct {
 	ExpiresAt   tideover.Millis  `cbor:"8,keyasint,omitempty"` // ledger time; sales only
 	// Again: an earlier copy may have left, and the ledger may have lost it.
 	Again bool `cbor:"9,keyasint,omitempty"`
+	// Anchor is a committed head that has the acceptance. It is kept with the claim, so that a copy of the disk from before is known as one.
+	Anchor Anchor `cbor:"10,keyasint,omitzero"`
 }
 
 // Ask asks for what the ledger has of an id.

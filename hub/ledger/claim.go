@@ -24,6 +24,8 @@ const (
 // Claim takes a transaction's arrival. Whoever comes first claims it; every later copy finds the row and is carried on by its state.
 // A claim that cannot be executed any more, or that its original's account does not allow, bars the id for good.
 func (v *View) Claim(s wire.Submit, incarnation [16]byte, lease Lease) Decision {
+	v.Anchor(incarnation, s.Anchor)
+	s.Anchor = wire.Anchor{} // the row is the transaction's alone
 	r := v.row()
 	if r.State != tideover.RowNone {
 		return v.copyOf(s)

@@ -90,3 +90,23 @@ func TestView_AHelloAnchorsNothing(t *testing.T) {
 		}
 	}
 }
+
+// What is executed is anchored with its claim: a copy of the edge's disk from before the acceptance is known as one, even where nothing
+// else of it has reached the hub. A copy of the request brings its newer head along; a superseded process none.
+func TestView_AClaimAnchors(t *testing.T) {
+	v := newView(ledger.Row{ID: sale.ID})
+	s := sale
+	s.Anchor = wire.Anchor{Seq: 7, Head: [32]byte{7}}
+	v.Claim(s, current, lease)
+	if v.Store.AnchorSeq != 7 || v.Store.AnchorHead != [32]byte{7} || v.Rows[0].Request.Anchor != (wire.Anchor{}) {
+		t.Errorf("anchored at %d; the row keeps %+v", v.Store.AnchorSeq, v.Rows[0].Request.Anchor)
+	}
+	s.Anchor.Seq = 9
+	if v.Claim(s, current, lease); v.Store.AnchorSeq != 9 {
+		t.Errorf("a copy anchors %d", v.Store.AnchorSeq)
+	}
+	s.Anchor.Seq = 11
+	if v.Claim(s, [16]byte{0xee}, lease); v.Store.AnchorSeq != 9 {
+		t.Errorf("a superseded process anchors %d", v.Store.AnchorSeq)
+	}
+}
