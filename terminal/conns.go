@@ -5,7 +5,33 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
+
+// What a till's machine can hold of this one's without reading or answering.
+const (
+	silentMax     = 3 * heartbeat // for which what was sent is not acknowledged; then the connection is dead, and its requests with it
+	sendBufferMax = 64 << 10      // bytes in this machine's kernel that the till has not taken; what more is written waits, see writeMax
+)
+
+// limitPeers prepares a listening socket: what it accepts inherits these. Without them a till that lost its power holds a stream for a
+// quarter of an hour, and one that does not read some megabytes.
+func limitPeers(_, _ string, socket syscall.RawConn) error {
+	var err error
+	set := func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(silentMax/time.Millisecond))
+		if err == nil {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, sendBufferMax)
+		}
+	}
+	if failed := socket.Control(set); failed != nil {
+		return failed
+	}
+	return err
+}
 
 // connLimiter closes connections beyond [ConnectionsMax] and [ConnectionsHostMax] as they come: a till that meets it tries again,
 // while one that waited in the kernel's queue would not know why.

@@ -72,33 +72,56 @@ func TestEvents_CutsATillThatDoesNotRead(t *testing.T) {
 	})
 }
 
+// overHTTP2 returns how to ask for a path, and how many connections that took.
+func overHTTP2(t *testing.T, dial func() net.Conn) (ask func(path string) *http.Response, dials *int) {
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	dials = new(int)
+	transport := &http.Transport{
+		Protocols: protocols, HTTP2: &http.HTTP2Config{MaxReceiveBufferPerStream: 64 << 10},
+		DialContext: func(context.Context, string, string) (net.Conn, error) {
+			*dials++
+			return dial(), nil
+		},
+	}
+	return func(path string) *http.Response {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), "GET", "http://edge"+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer t")
+		res, err := transport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}, dials
+}
+
+// On HTTP/2 a deadline that has passed cuts a stream that writes nothing, too.
+func TestEvents_DeadlinesSpareAQuietStream(t *testing.T) {
+	inBubble(t, func(t *testing.T, d *patient, dial func() net.Conn) {
+		ask, _ := overHTTP2(t, dial)
+		res := ask("/v1/events")
+		lines, beats := bufio.NewScanner(res.Body), 0
+		for beats < 5 && lines.Scan() {
+			if strings.HasPrefix(lines.Text(), ":") {
+				beats++
+			}
+		}
+		if beats < 5 {
+			t.Errorf("cut after %d beats: %v", beats, lines.Err())
+		}
+		res.Body.Close()
+	})
+}
+
 // On HTTP/2 the stream alone is cut, not what else its connection carries.
 func TestEvents_CutsAStreamThatIsNotRead(t *testing.T) {
 	inBubble(t, func(t *testing.T, d *patient, dial func() net.Conn) {
 		d.feed.more.Store(1 << 40)
-		protocols := new(http.Protocols)
-		protocols.SetUnencryptedHTTP2(true)
-		dials := 0
-		transport := &http.Transport{
-			Protocols: protocols, HTTP2: &http.HTTP2Config{MaxReceiveBufferPerStream: 64 << 10},
-			DialContext: func(context.Context, string, string) (net.Conn, error) {
-				dials++
-				return dial(), nil
-			},
-		}
-		defer transport.CloseIdleConnections()
-		ask := func(path string) *http.Response {
-			req, err := http.NewRequestWithContext(t.Context(), "GET", "http://edge"+path, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			req.Header.Set("Authorization", "Bearer t")
-			res, err := transport.RoundTrip(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return res
-		}
+		ask, dials := overHTTP2(t, dial)
 		res := ask("/v1/events")
 		time.Sleep(2 * writeMax)
 		if d.feed.open.Load() {
@@ -111,8 +134,8 @@ func TestEvents_CutsAStreamThatIsNotRead(t *testing.T) {
 			t.Error("what is cut reads as if it had ended in order")
 		}
 		other := ask("/v1/none")
-		if other.Body.Close(); other.StatusCode != 404 || dials != 1 {
-			t.Errorf("%d over %d connections", other.StatusCode, dials)
+		if other.Body.Close(); other.StatusCode != 404 || *dials != 1 {
+			t.Errorf("%d over %d connections", other.StatusCode, *dials)
 		}
 	})
 }
@@ -168,8 +191,7 @@ func TestEvents_RemindsEachMinuteWhileItStaysSo(t *testing.T) {
 	})
 }
 
-// A till that is cut from the stream by its power is noticed by TCP: see TestListener_GivesUpASilentPeer. One that has left is noticed at
-// once.
+// One that lost its power is noticed by TCP: see TestServer_LimitsWhatAPeerHolds.
 func TestEvents_LetsGoOfATillThatLeaves(t *testing.T) {
 	inBubble(t, func(t *testing.T, d *patient, dial func() net.Conn) {
 		conn := dial()

@@ -88,7 +88,8 @@ func (s *Server) Listen() error {
 		}
 		conf = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 	}
-	inner, err := net.Listen("tcp", s.cfg.Listen)
+	socket := net.ListenConfig{Control: limitPeers}
+	inner, err := socket.Listen(context.Background(), "tcp", s.cfg.Listen)
 	if err != nil {
 		return cannotListen(s.cfg.Listen, err)
 	}
