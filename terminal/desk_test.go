@@ -77,7 +77,7 @@ func (d *shop) Accept(ctx context.Context, by terminal.Caller, key string, _ ter
 
 func (d *shop) put(t tideover.Transaction, hash [32]byte) tideover.Transaction {
 	d.seq++
-	t.Seq = d.seq
+	t.Seq, t.Hash = d.seq, hash
 	if old, known := d.all[t.ID]; known {
 		close(old.changed)
 	} else {

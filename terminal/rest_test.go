@@ -98,32 +98,6 @@ func TestServer_TakesAnAcknowledgement(t *testing.T) {
 	c.must(409, post(path+"/cancel", ""))
 }
 
-func TestServer_Cancels(t *testing.T) {
-	c := openCounter(t)
-	queued := transaction(t, c.must(202, sell("queued")))
-	for _, body := range []string{"", "{}"} {
-		a := c.must(200, post("/v1/transactions/"+queued.ID.String()+"/cancel", body))
-		if transaction(t, a).State != tideover.StateCancelled {
-			t.Errorf("%s", a.body)
-		}
-	}
-	sent := transaction(t, c.must(202, sell("sent")))
-	c.desk.tell(sent.ID, tideover.StateSent)
-	if a := c.must(202, post("/v1/cancel", `{"key":"sent"}`)); transaction(t, a).State != tideover.StateReversing || a.header.Get("Retry-After") == "" {
-		t.Errorf("%s", a.body)
-	}
-	done := make(chan answer)
-	go func() { done <- c.do(post("/v1/cancel", `{"key":"sent"}`, "Prefer: wait=60")) }()
-	c.desk.awaitWaits(t, 1)
-	c.desk.tell(sent.ID, tideover.StateReversed)
-	if a := <-done; a.status != 200 || transaction(t, a).State != tideover.StateReversed {
-		t.Errorf("%d: %s", a.status, a.body)
-	}
-	if a := c.must(200, post("/v1/cancel", `{"key":"never-arrived"}`)); transaction(t, a).State != tideover.StateCancelled {
-		t.Errorf("%s", a.body)
-	}
-}
-
 func TestServer_PairsATillOnce(t *testing.T) {
 	c := openCounter(t)
 	code, _, err := c.desk.book.Open(terminal.Grant{})

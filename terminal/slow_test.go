@@ -87,6 +87,38 @@ func inBubble(t *testing.T, test func(t *testing.T, d *patient, dial func() net.
 	})
 }
 
+func (d *patient) Cancel(_ context.Context, _ Caller, id tideover.ID) (tideover.Transaction, error) {
+	return tideover.Transaction{ID: id, State: tideover.StateReversing, Seq: 1}, nil
+}
+
+func (d *patient) CancelKey(ctx context.Context, by Caller, key string) (tideover.Transaction, error) {
+	return d.Cancel(ctx, by, tideover.MakeID("shop", "u", key))
+}
+
+// A cancel is on disk at once; its answer waits for the end as long as the till says, and else not for long.
+func TestServer_HoldsTheAnswerToACancel(t *testing.T) {
+	for path, body := range map[string]string{
+		"/v1/cancel": `{"key":"k"}`, "/v1/transactions/" + tideover.MakeID("shop", "u", "k").String() + "/cancel": "",
+	} {
+		for prefer, want := range map[string]time.Duration{"": cancelWaitMax, "Prefer: wait=0\r\n": 0, "Prefer: wait=30\r\n": 30 * time.Second} {
+			inBubble(t, func(t *testing.T, _ *patient, dial func() net.Conn) {
+				conn := dial()
+				defer conn.Close()
+				start := time.Now()
+				fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\n%sContent-Length: %d\r\n\r\n%s", path, prefer, len(body), body)
+				res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, _ = io.Copy(io.Discard, res.Body)
+				if took := time.Since(start); res.StatusCode != 202 || took != want || res.Header.Get("Retry-After") == "" || res.Header.Get("Location") == "" {
+					t.Errorf("%s %s: %d after %s with %v", path, prefer, res.StatusCode, took, res.Header)
+				}
+			})
+		}
+	}
+}
+
 const saleHead = "POST /v1/transactions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\nIdempotency-Key: k\r\n"
 
 // hungUp reads until the endpoint closes the connection, and returns what came first and how long that took.
