@@ -198,9 +198,12 @@ func (v *View) notUndone(code tideover.Code, why string) Decision {
 	return Decision{Why: why}
 }
 
-// Acknowledge notes that the edge has these ends on its disk. Only the very position that a row's end has now counts; it returns how
-// many did.
-func (v *View) Acknowledge(have []wire.Position) (n int) {
+// Acknowledge notes that the edge has these ends on its disk: the edge's present process, since the disk of one that was replaced is not
+// the one to keep them. Only the very position that a row's end has now counts; it returns how many did.
+func (v *View) Acknowledge(incarnation [16]byte, have []wire.Position) (n int) {
+	if incarnation != v.Store.Incarnation {
+		return 0
+	}
 	at := make(map[tideover.ID]uint64, len(have))
 	for _, p := range have {
 		at[p.ID] = max(at[p.ID], p.HubSeq)

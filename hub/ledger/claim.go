@@ -36,18 +36,19 @@ func (v *View) Claim(s wire.Submit, incarnation [16]byte, lease Lease) Decision 
 	if s.Request.Kind == tideover.KindRefund && v.amnesic() {
 		return Decision{Verdict: Wait, Why: "the ledger may have lost its original, or other refunds of that"}
 	}
+	again := s.Again || v.orphaned(s.Request.Kind)
 	v.enter(s.ID)
 	r.heard(s)
 	switch {
 	case s.CreatedAt != 0 && s.CreatedAt < v.Store.PrunedBefore:
 		r.move(tideover.RowManual, "accepted before the ledger's memory begins: it may have been executed")
 		return Decision{Why: r.Why}
-	case s.Again && r.Kind() == tideover.KindRefund && v.original().State.Open():
+	case again && r.Kind() == tideover.KindRefund && v.original().State.Open():
 		*r = Row{}
 		return Decision{Verdict: Wait, Why: "the original has no end yet"}
-	case s.Again && r.Kind() != tideover.KindReversal:
+	case again && r.Kind() != tideover.KindReversal:
 		v.holdWhatFits()
-		v.doubt(r, "an earlier process of the edge may have sent it to a ledger that lost it: ask first")
+		v.doubt(r, "it may have been sent to a ledger that lost it: ask first")
 		r.Called = true
 		return Decision{Why: r.Why}
 	case r.expired(v.Now):

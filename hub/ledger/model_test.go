@@ -18,6 +18,7 @@ type world struct {
 	*rapid.T
 	idempotent bool
 	now        tideover.Millis
+	history    ledger.History
 	store      ledger.Store
 	rows       map[tideover.ID]ledger.Row
 	submits    map[tideover.ID]wire.Submit
@@ -29,6 +30,7 @@ type world struct {
 	edge       map[tideover.ID]*edgeView
 	cancelled  map[tideover.ID]bool // the ledger has taken a cancel that must win
 	calm       bool                 // no more faults
+	line
 }
 
 // act is something under way between a step that permitted it and the one that records it.
@@ -51,6 +53,9 @@ type edgeView struct {
 	state     tideover.State
 	heard     uint64
 	submitted bool
+	undo      bool     // its cancel is on the edge's disk
+	taken     uint64   // the highest outbox position of the id that the edge has taken
+	sentIn    [16]byte // the ledger's epoch in which it was sent first
 }
 
 func (w *world) policy() ledger.Policy {
@@ -64,7 +69,7 @@ func (w *world) lease() ledger.Lease {
 // step runs a step as an engine does, and checks what every commit must keep.
 func (w *world) step(id tideover.ID, do func(*ledger.View) ledger.Decision) ledger.Decision {
 	ids := append([]tideover.ID{id}, ledger.Others(w.submits[id].Request)...)
-	v := &ledger.View{Now: w.now, Store: w.store}
+	v := &ledger.View{Now: w.now, History: w.history, Store: w.store}
 	for _, i := range ids {
 		r, ok := w.rows[i]
 		if !ok {
@@ -87,17 +92,17 @@ func (w *world) step(id tideover.ID, do func(*ledger.View) ledger.Decision) ledg
 		}
 		if r.HubSeq != was.HubSeq {
 			drawn++
-			if r.HubSeq <= was.HubSeq || r.HubSeq > v.Store.HubSeq {
+			if r.HubSeq <= was.HubSeq && !w.telling || r.HubSeq > v.Store.HubSeq {
 				w.Fatalf("%s: outbox position %d after %d", r.ID, r.HubSeq, was.HubSeq)
 			}
 		}
 		a := r.Account
-		if a.Refunding < 0 || a.Refunded < 0 || a.Refunding+a.Refunded > a.Approved || a.Reversed && a.Refunded+a.Refunding > 0 {
+		if a.Refunding < 0 || a.Refunded < 0 || !w.amnesic(&v.Store) && (a.Refunding+a.Refunded > a.Approved || a.Reversed && a.Refunded+a.Refunding > 0) {
 			w.Fatalf("%s: account %+v", r.ID, a)
 		}
 		w.rows[r.ID] = r
 	}
-	if v.Store.HubSeq-w.store.HubSeq != drawn {
+	if v.Store.HubSeq-w.store.HubSeq != drawn && !w.telling {
 		w.Fatalf("%d outbox positions for %d ends", v.Store.HubSeq-w.store.HubSeq, drawn)
 	}
 	w.store = v.Store
@@ -116,8 +121,14 @@ func (w *world) reachable(from, to tideover.RowState) bool {
 // hear has the edge hear the present end of an id, if there is one: its own table must allow it.
 func (w *world) hear(id tideover.ID) {
 	r, e := w.rows[id], w.edge[id]
-	if !r.Ended() || r.HubSeq == 0 || r.HubSeq == e.heard || e.state == tideover.StateNone {
+	if !w.greeted || !r.Ended() || r.HubSeq == 0 || r.HubSeq == e.heard || e.state == tideover.StateNone {
 		return
+	}
+	if r.HubSeq < e.taken || r.HubSeq == e.taken && e.state.Final() {
+		return // it has that end, or a newer one
+	}
+	if e.undo && r.Outcome.Result == tideover.StateApproved && !r.Confirmation().Asked {
+		return // not believed: it was decided before the hub knew of the cancel
 	}
 	if e.state.Final() && !e.submitted && !r.Tombstone {
 		return // the edge has told an end, and the ledger does not know yet: it takes no other, and the hub keeps it
@@ -127,19 +138,24 @@ func (w *world) hear(id tideover.ID) {
 		w.Fatalf("%s ends as %v", id, r.Outcome.Result)
 	}
 	next, err := tideover.Next(e.state, told)
+	if err != nil && w.store.Replay {
+		return // not taken: the edge tells its own end again yet
+	}
 	if err != nil {
 		w.Fatalf("%s: %v (row %+v)", id, err, r)
 	}
-	e.state, e.heard = next, r.HubSeq
+	e.state, e.heard, e.taken, e.undo = next, r.HubSeq, r.HubSeq, false
+	w.given(id, r)
 }
 
 // submit sends a copy of an id, perhaps one that was made before the edge's last start.
 func (w *world) submit(id tideover.ID) {
 	s, e := w.submits[id], w.edge[id]
-	if e.state == tideover.StateNone || e.state.Final() && !e.submitted {
+	if !w.greeted || e.undo || e.state == tideover.StateNone || e.state.Final() && (!e.submitted || w.store.Replay) {
 		return // not accepted, or ended by the edge itself: never sent
 	}
-	e.submitted = true
+	s.Again = w.lost(e)
+	e.send(w.history.Epoch())
 	if !e.state.Final() {
 		e.heard = 0
 	}
@@ -156,23 +172,27 @@ func (w *world) submit(id tideover.ID) {
 
 func (w *world) cancel(id tideover.ID) {
 	e := w.edge[id]
-	if next, err := tideover.Next(e.state, tideover.CauseUndo); err != nil {
+	if next, err := tideover.Next(e.state, tideover.CauseUndo); err != nil || !w.greeted {
 		return
 	} else if w.submits[id].Request.Kind == tideover.KindReversal {
 		return
 	} else {
 		e.state = next
 	}
-	e.submitted, e.heard = true, 0 // something of it has left
+	e.undo, e.heard = true, 0
 	w.recancel(id)
 }
 
 func (w *world) recancel(id tideover.ID) {
-	if w.edge[id].state != tideover.StateReversing {
+	e := w.edge[id]
+	if e.state != tideover.StateReversing || !w.greeted {
 		return
 	}
 	s, before := w.submits[id], w.rows[id]
-	d := w.step(id, func(v *ledger.View) ledger.Decision { return v.Cancel(cancelOf(s)) })
+	m := cancelOf(s)
+	m.Again = w.lost(e)
+	e.send(w.history.Epoch()) // something of it has left
+	d := w.step(id, func(v *ledger.View) ledger.Decision { return v.Cancel(m) })
 	if d.Verdict == ledger.Carry && s.Request.Kind != tideover.KindReversal && before.Account.Refunded == 0 {
 		w.cancelled[id] = true
 	}
@@ -182,8 +202,12 @@ func (w *world) recancel(id tideover.ID) {
 // acknowledged before, looks new.
 func (w *world) wipe(id tideover.ID) {
 	r := w.rows[id]
+	if !w.greeted || w.restored {
+		return
+	}
+	w.copy = nil // a router and a ledger that both have lost the same are beyond this model
 	if r.Ended() && r.HubSeq != 0 && !rapid.Bool().Draw(w.T, "acknowledged before") {
-		w.edge[id] = &edgeView{state: r.Outcome.Result, heard: r.HubSeq, submitted: true}
+		w.edge[id] = &edgeView{state: r.Outcome.Result, heard: r.HubSeq, submitted: true, taken: r.HubSeq, sentIn: w.history.Epoch()}
 		return
 	}
 	w.edge[id] = &edgeView{state: tideover.StateQueued, heard: r.HubSeq} // not said again unless it is asked for
@@ -192,7 +216,7 @@ func (w *world) wipe(id tideover.ID) {
 // bury sends a tombstone for what never left the edge.
 func (w *world) bury(id tideover.ID) {
 	e := w.edge[id]
-	if e.submitted || e.state != tideover.StateQueued && !e.state.Final() || w.submits[id].Request.Kind != tideover.KindSale {
+	if !w.greeted || e.submitted || e.state != tideover.StateQueued && !e.state.Final() || w.submits[id].Request.Kind != tideover.KindSale {
 		return
 	}
 	if e.state == tideover.StateQueued {
@@ -254,6 +278,7 @@ func (w *world) end(id tideover.ID) {
 func (w *world) crash() {
 	w.owner++
 	clear(w.acts)
+	w.open(false)
 	for _, id := range w.order {
 		if w.rows[id].State != tideover.RowNone {
 			w.step(id, func(v *ledger.View) ledger.Decision { v.Lapse([16]byte{w.owner}); return ledger.Decision{} })
@@ -263,12 +288,8 @@ func (w *world) crash() {
 
 // restart begins a new process of the edge.
 func (w *world) restart() {
-	w.step(w.order[0], func(v *ledger.View) ledger.Decision {
-		if _, err := v.Hello(wire.Hello{Incarnation: [16]byte{v.Store.Incarnation[0] + 1, 1}}); err != nil {
-			w.Fatal(err)
-		}
-		return ledger.Decision{}
-	})
+	w.incarnation++
+	w.greeted = false
 	for _, id := range w.order {
 		if e := w.edge[id]; e.state != tideover.StateNone && !e.state.Final() {
 			e.state, _ = tideover.Next(e.state, tideover.CauseReopened)
@@ -301,6 +322,10 @@ func TestLedger_AnyInterleavingEndsOnceAndDefinitely(t *testing.T) {
 			"crash":   func(*rapid.T) { w.crash() },
 			"restart": func(*rapid.T) { w.restart() },
 			"wipe":    func(t *rapid.T) { w.wipe(pick.Draw(t, "id")) },
+			"greet":   func(*rapid.T) { w.greet() },
+			"replay":  func(*rapid.T) { w.replayOne() },
+			"backup":  func(*rapid.T) { w.backup() },
+			"restore": func(t *rapid.T) { w.restore(rapid.Bool().Draw(t, "marked")) },
 			"pass":    func(t *rapid.T) { w.now = w.now.Add(time.Duration(rapid.IntRange(1, 40).Draw(t, "s")) * time.Second) },
 			"arrive": func(t *rapid.T) {
 				if len(w.travelling) > 0 {
@@ -319,8 +344,10 @@ func newWorld(t *rapid.T) *world {
 	w := &world{
 		T: t, idempotent: rapid.Bool().Draw(t, "idempotent"), now: start, owner: 1, rows: map[tideover.ID]ledger.Row{},
 		submits: map[tideover.ID]wire.Submit{}, acts: map[tideover.ID]*act{}, platform: map[tideover.ID]*paid{}, edge: map[tideover.ID]*edgeView{},
-		store: ledger.Store{Name: store, Incarnation: current}, cancelled: map[tideover.ID]bool{},
+		store: ledger.Store{Name: store}, cancelled: map[tideover.ID]bool{},
+		line: line{positions: map[uint64]told{}, incarnation: 1},
 	}
+	w.open(false)
 	for _, s := range []wire.Submit{
 		sale, refund, reversal, submit("refund2", undoing(tideover.KindRefund, 900)), submit("reversal2", undoing(tideover.KindReversal, 1299)),
 		submit("sale2", nil), submit("advice", func(s *wire.Submit) { s.Request.Kind, s.ExpiresAt = tideover.KindAdvice, 0 }),
@@ -342,10 +369,14 @@ func (w *world) settle() {
 		w.arrive(id)
 	}
 	for range 60 {
+		w.greet()
+		for w.store.Replay {
+			w.replayOne()
+		}
 		for _, id := range w.order {
 			if e := w.edge[id]; e.state == tideover.StateReversing {
 				w.recancel(id)
-			} else if e.state.Final() && !e.submitted && !w.rows[id].Tombstone {
+			} else if e.state.Final() && !e.submitted && (!w.rows[id].Tombstone || e.taken == 0) {
 				w.bury(id)
 			} else {
 				w.submit(id)
@@ -361,10 +392,16 @@ func (w *world) settle() {
 
 // check is the oracle.
 func (w *world) check(over bool) {
+	if w.amnesic(&w.store) {
+		return // what it has may be older than what was told
+	}
 	for _, id := range w.order {
 		p, r, e := w.at(id), w.rows[id], w.edge[id]
 		if p.executions > 1 || p.reversals > p.executions {
 			w.Fatalf("%s: executed %d times, reversed %d times", id, p.executions, p.reversals)
+		}
+		if w.restored && !over {
+			continue // what the lost ledger had begun to undo, its copy does not know of until it is asked again
 		}
 		if r.Ended() {
 			stays := p.executions - p.reversals

@@ -68,6 +68,14 @@ func (v *View) lost() bool {
 	return s.LostBefore != 0 && (s.Replay || v.Now < s.LostAt.Add(remembered))
 }
 
+// orphaned says whether a request that its edge has never sent may be a till's repetition of one that an earlier router has sent to the
+// ledger that was lost: neither journal nor ledger would know. Of a sale that is only likely while it could still have been waited for;
+// to ask first for longer would, with a platform that may be called once, sell nothing.
+func (v *View) orphaned(k tideover.Kind) bool {
+	since := max(v.Store.GapAt, v.Store.LostAt)
+	return v.gap() && v.lost() && (k != tideover.KindSale || v.Now < since.Add(tideover.ExpiresInMax))
+}
+
 // amnesic says whether ends that the edge has may be missing here, or may differ: meanwhile nothing is decided that they could forbid.
 func (v *View) amnesic() bool { return v.Store.Replay || v.Store.Restored != v.History.Restored }
 
@@ -119,7 +127,7 @@ func (v *View) Replay(m wire.Replay) Decision {
 		r.Acked = true
 	case r.Ended() && r.HubSeq >= m.HubSeq,
 		r.State == tideover.RowRefused && r.HubSeq == 0 && result == tideover.StateApproved: // barred by a reversal
-		v.newer(r, result)
+		v.newer(r, m)
 	case r.State == tideover.RowReversed && result != tideover.StateReversed:
 		v.tell(r)
 	case result == tideover.StateApproved && (r.State == tideover.RowReversing || r.State.Open() && r.EndAs != tideover.StateNone):
@@ -135,9 +143,10 @@ func (v *View) Replay(m wire.Replay) Decision {
 	return Decision{Why: r.Why}
 }
 
-// newer keeps an end that is newer than the one that the edge tells again, unless the two do not agree on whether money moved.
-func (v *View) newer(r *Row, told tideover.State) {
-	approved := r.State == tideover.RowDone && r.Approved
+// newer keeps an end that is newer than the one that the edge tells again, unless the two do not agree on whether money moved. Where
+// none moved, what the till has heard stands.
+func (v *View) newer(r *Row, m wire.Replay) {
+	told, approved := m.Outcome.Result, r.State == tideover.RowDone && r.Approved
 	switch {
 	case told == tideover.StateReversed && r.State != tideover.RowReversed:
 		v.executed(r)
@@ -150,6 +159,8 @@ func (v *View) newer(r *Row, told tideover.State) {
 		v.executed(r)
 		r.Corrected = true
 		v.undo(r, tideover.StateNone, "approved, as the edge tells again, but ended otherwise since")
+	case !approved && r.State != tideover.RowReversed && told != r.Outcome.Result:
+		v.retake(r, m)
 	case approved && told != tideover.StateApproved && told != tideover.StateReversed:
 		r.Corrected = true
 		v.undo(r, tideover.StateNone, "the edge has told another end")

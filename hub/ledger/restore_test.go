@@ -554,3 +554,32 @@ func TestView_GiveBack(t *testing.T) {
 		t.Errorf("%+v", v.Rows[0])
 	}
 }
+
+// Neither a new router nor a restored ledger knows what the old router had sent: what a till repeats is asked about first.
+func TestView_ReplacedRouterAtARestoredHub(t *testing.T) {
+	for name, c := range map[string]struct {
+		journal byte
+		kind    tideover.Kind
+		after   time.Duration
+		want    tideover.RowState
+	}{
+		"the same router":        {1, tideover.KindSale, 0, tideover.RowClaimed},
+		"another router's sale":  {2, tideover.KindSale, 0, tideover.RowInDoubt},
+		"its sale, later":        {2, tideover.KindSale, tideover.ExpiresInMax, tideover.RowClaimed},
+		"its advice, much later": {2, tideover.KindAdvice, 24 * time.Hour, tideover.RowInDoubt},
+		"its advice, long after": {2, tideover.KindAdvice, 34 * 24 * time.Hour, tideover.RowClaimed},
+	} {
+		s := submit("fresh", func(s *wire.Submit) {
+			s.Request.Kind = c.kind
+			s.ExpiresAt = start.Add(c.after + time.Second)
+		})
+		v := on(s)
+		v.Store.HubSeq, v.Store.Journal = 7, [16]byte{1}
+		v.Hello(wire.Hello{Incarnation: current, Journal: [16]byte{c.journal}, Seq: 3, Highest: 20})
+		v.Replayed(current)
+		v.Now = v.Now.Add(c.after)
+		if claim(s)(v); v.Rows[0].State != c.want {
+			t.Errorf("%s: %q", name, v.Rows[0].State)
+		}
+	}
+}

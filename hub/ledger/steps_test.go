@@ -457,12 +457,12 @@ func TestView_AcknowledgeTakesExactPositionsOnly(t *testing.T) {
 	v := on(sale, approved...)
 	r := v.Rows[0]
 	for _, p := range []wire.Position{{ID: r.ID, HubSeq: r.HubSeq + 1}, {ID: reversal.ID, HubSeq: r.HubSeq}, {ID: r.ID}} {
-		if n := v.Acknowledge([]wire.Position{p}); n != 0 || v.Rows[0].Acked {
+		if n := v.Acknowledge(current, []wire.Position{p}); n != 0 || v.Rows[0].Acked {
 			t.Errorf("%+v was taken", p)
 		}
 	}
 	have := []wire.Position{{ID: r.ID, HubSeq: r.HubSeq}}
-	if n := v.Acknowledge(have); n != 1 || !v.Rows[0].Acked {
+	if n := v.Acknowledge(current, have); n != 1 || !v.Rows[0].Acked {
 		t.Error("not taken")
 	}
 	cancel(sale)(v)
@@ -470,7 +470,7 @@ func TestView_AcknowledgeTakesExactPositionsOnly(t *testing.T) {
 	if v.Rows[0].Acked {
 		t.Error("a new end counts as acknowledged")
 	}
-	if n := v.Acknowledge(have); n != 0 {
+	if n := v.Acknowledge(current, have); n != 0 {
 		t.Error("the old position acknowledges the new end")
 	}
 }

@@ -185,7 +185,7 @@ func TestLedger_OutboxIsKeptUntilExactlyAcknowledged(t *testing.T) {
 	}
 	want(seqs(0, 10), 1, 2, 3, 4, 5)
 	want(seqs(2, 2), 3, 4)
-	if err := l.Acknowledge(t.Context(), store, []wire.Position{{ID: all[1].ID, HubSeq: 2}, {ID: all[1].ID, HubSeq: 2}, {ID: all[2].ID, HubSeq: 4}, {ID: tideover.ID{1}, HubSeq: 9}}); err != nil {
+	if err := l.Acknowledge(t.Context(), store, current, []wire.Position{{ID: all[1].ID, HubSeq: 2}, {ID: all[1].ID, HubSeq: 2}, {ID: all[2].ID, HubSeq: 4}, {ID: tideover.ID{1}, HubSeq: 9}}); err != nil {
 		t.Fatal(err)
 	}
 	want(seqs(0, 10), 1, 3, 4, 5)
@@ -240,7 +240,7 @@ func TestLedger_OutboxWhileAnEndIsUndone(t *testing.T) {
 		return v.RecordReverse(ledger.Answer{Said: ledger.SaidReversed}, ledger.Policy{})
 	})
 	// The edge has the old end on its disk, and says so late.
-	if err := l.Acknowledge(t.Context(), store, []wire.Position{{ID: s.ID, HubSeq: 1}}); err != nil {
+	if err := l.Acknowledge(t.Context(), store, current, []wire.Position{{ID: s.ID, HubSeq: 1}}); err != nil {
 		t.Fatal(err)
 	}
 	page, err := l.Outbox(store, 0, 10)

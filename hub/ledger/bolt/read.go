@@ -302,8 +302,8 @@ func (l *Ledger) OutboxLen(store string) (n int, err error) {
 	return n, err
 }
 
-// Acknowledge notes which ends a store's edge has on its disk, at most [wire.AckMax] at once.
-func (l *Ledger) Acknowledge(ctx context.Context, store string, have []wire.Position) error {
+// Acknowledge notes which ends a process of a store's edge has on its disk, at most [wire.AckMax] at once.
+func (l *Ledger) Acknowledge(ctx context.Context, store string, incarnation [16]byte, have []wire.Position) error {
 	ids := make([]tideover.ID, 0, len(have))
 	seen := make(map[tideover.ID]bool, len(have))
 	for _, p := range have {
@@ -313,7 +313,7 @@ func (l *Ledger) Acknowledge(ctx context.Context, store string, have []wire.Posi
 		}
 	}
 	return l.Update(ctx, ledger.Update{Store: store, IDs: ids, Mark: "hub.ack", Step: func(v *ledger.View) error {
-		v.Acknowledge(have)
+		v.Acknowledge(incarnation, have)
 		return nil
 	}})
 }
