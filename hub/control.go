@@ -40,6 +40,7 @@ func (se *session) control(ctx context.Context, st *quic.Stream, hello wire.Hell
 	}
 	se.incarnation = hello.Incarnation
 	close(se.ready)
+	se.srv.supersede(se)
 	se.log.Info("store connected", "incarnation", fmt.Sprintf("%x", hello.Incarnation[:4]), "software", hello.Software)
 	defer se.log.Info("store disconnected")
 	g, ctx := se.group(ctx)
@@ -104,6 +105,16 @@ func (se *session) confirmNow(st *quic.Stream, c wire.Confirmation) error {
 	return nil
 }
 
+// whole adds to an end what an edge without a record of it needs, where that is still owed: nobody waits for a pushed end, so perhaps
+// nobody has pressed it at that edge.
+func (se *session) whole(ctx context.Context, c wire.Confirmation) wire.Confirmation {
+	page, err := se.srv.desk.Outbox(ctx, se.store, c.HubSeq-1, 1)
+	if err == nil && len(page) > 0 && page[0].ID == c.ID && page[0].HubSeq == c.HubSeq {
+		return page[0]
+	}
+	return c
+}
+
 // speak writes what is put into out, and says again what stays unacknowledged.
 func (se *session) speak(ctx context.Context, st *quic.Stream) error {
 	tick := time.NewTicker(repeatAfter / 4)
@@ -121,9 +132,12 @@ func (se *session) speak(ctx context.Context, st *quic.Stream) error {
 				continue
 			}
 			var err error
-			if c, ok := o.msg.(wire.Confirmation); ok {
-				err = se.confirmNow(st, c)
-			} else {
+			switch m := o.msg.(type) {
+			case wire.Confirmation:
+				err = se.confirmNow(st, se.whole(ctx, m))
+			case wire.Refused:
+				return se.turnAway(st, m.Reason, wire.CloseDone, m.Detail)
+			default:
 				err = se.write(st, o.kind, o.msg)
 			}
 			if err != nil {
@@ -232,7 +246,7 @@ func (se *session) heardFrame(ctx context.Context, msg any) error {
 	switch m := msg.(type) {
 	case wire.Ack:
 		se.srv.heardAck(se.store, m.Have)
-		return se.srv.desk.Ack(ctx, se.store, m.Have)
+		return se.srv.desk.Ack(ctx, se.store, se.incarnation, m.Have)
 	case wire.Anchor:
 		return se.srv.desk.Anchor(ctx, se.store, se.incarnation, m)
 	case wire.Terminals:

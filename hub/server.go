@@ -13,6 +13,7 @@ import (
 
 	"tideover"
 	"tideover/hub/desk"
+	"tideover/hub/ledger"
 	"tideover/wire"
 )
 
@@ -293,6 +294,18 @@ func (s *server) leave(se *session) {
 		// is one; else the next hello does.
 		if other := s.freshest(se.store); other != nil {
 			other.replay()
+		}
+	}
+}
+
+// supersede parts with every connection of an earlier process of the store's edge: what is said to it would be said to nobody, and it is
+// to know that it speaks for the store no more.
+func (s *server) supersede(by *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for se := range s.sessions[by.store] {
+		if se != by && se.welcomed() && se.incarnation != by.incarnation {
+			se.tell(wire.TypeRefused, wire.Refused{Reason: wire.ReasonSuperseded, Detail: ledger.ErrSuperseded.Error()})
 		}
 	}
 }

@@ -91,6 +91,28 @@ func TestServer_LaterIncarnationSupersedes(t *testing.T) {
 	mustEnd(t, fresh.submit(s), tideover.StateApproved)
 }
 
+// A process that was replaced hears so on the connection that it still has, and what it acknowledges from then on is on the wrong disk.
+func TestServer_ASupersededProcessIsPartedWith(t *testing.T) {
+	h := newTestHub(t, sandbox.Behaviour{})
+	e := newEdge(t, h.add("shop-0001"))
+	old := e.connect()
+	old.replay()
+	c := mustEnd(t, old.submit(e.sale("k", 5)), tideover.StateApproved)
+	e.incarnation[0] ^= 1
+	fresh := e.connect()
+	old.ack(wire.Position{ID: c.ID, HubSeq: c.HubSeq})
+	if r, ok := old.next().(wire.Refused); !ok || r.Reason != wire.ReasonSuperseded {
+		t.Errorf("got %+v", r)
+	}
+	if said, _ := fresh.replay(); len(said) != 1 || said[0].HubSeq != c.HubSeq {
+		t.Errorf("the fresh process heard %+v", said)
+	}
+	eventually(t, "the old connection is closed", func() bool { return old.conn.Context().Err() != nil })
+	if said, _ := e.connect().replay(); len(said) != 1 {
+		t.Errorf("the old process has acknowledged what the fresh one does not have: %+v", said)
+	}
+}
+
 func TestServer_KeyReusedIsRefusedWithTheLedgersOwn(t *testing.T) {
 	h := newTestHub(t, sandbox.Behaviour{})
 	e := newEdge(t, h.add("shop-0001"))
@@ -333,8 +355,8 @@ func TestServer_OutcomeNobodyWaitsForIsPushed(t *testing.T) {
 	st := l.open(wire.TypeSubmit, s)
 	eventually(t, "it is in flight", func() bool { return h.platform.Count(s.ID).Calls > 0 })
 	st.CancelRead(0)
-	if c, ok := l.next().(wire.Confirmation); !ok || c.ID != s.ID {
-		t.Errorf("got %+v", c)
+	if c, ok := l.next().(wire.Confirmation); !ok || c.ID != s.ID || c.Adopt == nil || c.Adopt.Key != "k" {
+		t.Errorf("got %+v: an edge that lost its record could not take it", c)
 	}
 }
 

@@ -80,7 +80,7 @@ func child(path, url string) error {
 				return err
 			}
 			for _, c := range page {
-				if err := d.Ack(context.Background(), store, []wire.Position{{ID: c.ID, HubSeq: c.HubSeq}}); err != nil {
+				if err := d.Ack(context.Background(), store, current, []wire.Position{{ID: c.ID, HubSeq: c.HubSeq}}); err != nil {
 					return err
 				}
 			}

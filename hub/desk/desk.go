@@ -42,7 +42,7 @@ type Ledger interface {
 	Request(store string, id tideover.ID) (wire.Submit, error)
 	OpenRows() ([]ledger.Key, error)
 	Outbox(store string, after uint64, limit int) ([]wire.Confirmation, error)
-	Acknowledge(ctx context.Context, store string, have []wire.Position) error
+	Acknowledge(ctx context.Context, store string, incarnation [16]byte, have []wire.Position) error
 }
 
 // Config is what a desk is made of.
@@ -186,9 +186,9 @@ func (d *Desk) Outbox(_ context.Context, store string, after uint64, limit int) 
 	return d.ledger.Outbox(store, after, limit)
 }
 
-// Ack notes that a store's edge has these ends on its disk. Only exact positions count.
-func (d *Desk) Ack(ctx context.Context, store string, have []wire.Position) error {
-	return d.ledger.Acknowledge(ctx, store, have)
+// Ack notes that a process of a store's edge has these ends on its disk. Only exact positions count, and only the present process.
+func (d *Desk) Ack(ctx context.Context, store string, incarnation [16]byte, have []wire.Position) error {
+	return d.ledger.Acknowledge(ctx, store, incarnation, have)
 }
 
 // Load is how much is under way.

@@ -57,7 +57,7 @@ func TestDesk_OutcomeNobodyHearsIsPushedAndStaysInTheOutbox(t *testing.T) {
 	if err != nil || len(page) != 1 || page[0].Adopt == nil || page[0].Adopt.Key != "a" {
 		t.Fatalf("%+v, %v", page, err)
 	}
-	if err := h.desk.Ack(t.Context(), store, []wire.Position{{ID: page[0].ID, HubSeq: page[0].HubSeq}}); err != nil {
+	if err := h.desk.Ack(t.Context(), store, current, []wire.Position{{ID: page[0].ID, HubSeq: page[0].HubSeq}}); err != nil {
 		t.Fatal(err)
 	}
 	if page, _ := h.desk.Outbox(t.Context(), store, 0, 10); len(page) != 0 {

@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"time"
 
 	"tideover"
 	"tideover/hub/ledger"
@@ -20,7 +21,8 @@ type hub struct {
 type act struct {
 	kind    ledger.Action
 	fence   uint64
-	arrived bool // a call that the platform has taken
+	lease   time.Duration // of the claim that a call is made under
+	arrived bool          // a call that the platform has taken
 	answer  ledger.Said
 	wrong   bool // the answer names another amount
 }
@@ -90,10 +92,27 @@ func (w *world) cancelRow(v *ledger.View, m wire.Cancel) ledger.Decision {
 	d := v.Cancel(m)
 	if none && w.broken == noRow {
 		w.tell("  broken: the cancel leaves no row")
-		w.oracle.unkept = boxed(answer{w.confirmation(&v.Rows[0]), wire.TypeCancel})
-		v.Rows[0] = ledger.Row{ID: m.ID}
+		w.unkept(v, m.ID, tideover.StateCancelled, wire.TypeCancel)
 	}
 	return d
+}
+
+func (w *world) expireRow(v *ledger.View, m wire.Expire) ledger.Decision {
+	none := v.Rows[0].State == tideover.RowNone
+	d := v.Expire(m)
+	if none && w.broken == noTombstone {
+		w.tell("  broken: the tombstone leaves no row")
+		w.unkept(v, m.Submit.ID, m.Outcome, wire.TypeExpire)
+	}
+	return d
+}
+
+// unkept has a broken hub tell an end of which it keeps nothing.
+func (w *world) unkept(v *ledger.View, id tideover.ID, end tideover.State, to wire.Type) {
+	v.Store.HubSeq++
+	v.Rows[0] = ledger.Row{ID: id}
+	c := wire.Confirmation{ID: id, HubSeq: v.Store.HubSeq, Outcome: tideover.Outcome{Result: end}}
+	w.oracle.unkept = boxed(answer{c, to})
 }
 
 // hello greets a router's process, and hands the outbox to it.
@@ -116,7 +135,12 @@ func (w *world) hello(f *frame) {
 		w.reply(f, wire.TypeRefused, boxed(wire.Refused{Reason: wire.ReasonSuperseded}))
 		return
 	}
+	if w.broken == notReplayed {
+		v.Replayed(hello.Incarnation)
+		welcome.Replay = false
+	}
 	b.store = boxed(v.Store)
+	w.retellPlaces(h.ledger)
 	w.oracle.newest[h.ledger] = f.from
 	copy(h.heard[:], h.heard[1:])
 	h.heard[len(h.heard)-1] = f.from
@@ -130,6 +154,24 @@ func (w *world) hello(f *frame) {
 		}
 	}
 	r.links[f.h].said = append(said, boxed(wire.CaughtUp{Through: welcome.GivenOut}))
+}
+
+// retellPlaces gives ends whose outbox positions were given out twice fresh ones, before anybody hears the welcome.
+func (w *world) retellPlaces(l uint8) {
+	if w.ledgers[l].store.v.Reused == 0 {
+		return
+	}
+	v := w.storeView(l)
+	for tx := range w.presses {
+		if b := w.ledgers[l].rows[tx]; b != nil {
+			v.Rows = append(v.Rows, b.v)
+		}
+	}
+	v.Retell()
+	w.commitRows(l, v)
+	v = w.storeView(l)
+	v.Retell()
+	w.ledgers[l].store = boxed(v.Store)
 }
 
 // greeted says whether a hub's process has answered the hello of the process that sent a frame.
@@ -154,7 +196,7 @@ func (w *world) acknowledged(f *frame, m have) {
 	}
 	w.oracle.acked(w, f, m.Ack)
 	w.step(l, f.tx, func(v *ledger.View) ledger.Decision {
-		n := v.Acknowledge([]wire.Position{m.Ack})
+		n := v.Acknowledge(name16(f.from), []wire.Position{m.Ack})
 		return ledger.Decision{Why: fmt.Sprintf("%d acknowledged", n)}
 	})
 }
@@ -163,7 +205,7 @@ func (w *world) acknowledged(f *frame, m have) {
 func (w *world) work(h, tx uint8, silent bool) {
 	me := &w.hubs[h]
 	row := w.row(me.ledger, tx)
-	a := act{kind: row.Next(name16(me.owner)), fence: row.Fence}
+	a := act{kind: row.Next(name16(me.owner)), fence: row.Fence, lease: row.Lease}
 	switch a.kind {
 	case ledger.ActNone:
 		return
@@ -174,7 +216,7 @@ func (w *world) work(h, tx uint8, silent bool) {
 		lease := w.lease(h)
 		ok, why := row.MayCall(lease, row.Fence, w.ledgerNow(), w.since(0), callNeed)
 		if w.broken == uncheckedCall {
-			ok = row.State == tideover.RowClaimed
+			ok = true
 		}
 		if !ok {
 			w.tell("  not called: %s", why)
@@ -185,6 +227,7 @@ func (w *world) work(h, tx uint8, silent bool) {
 	case ledger.ActAsk:
 		a.answer, a.wrong = w.ask(tx, silent)
 	case ledger.ActReverse:
+		w.oracle.touched(w, h, tx)
 		a.answer, a.wrong = w.reverse(tx, silent)
 	}
 	me.acts[tx] = a
@@ -221,10 +264,12 @@ func (w *world) record(h, tx uint8) {
 	me := &w.hubs[h]
 	a := me.acts[tx]
 	me.acts[tx] = act{}
-	w.oracle.answered(w, tx, a)
 	w.tell("  the platform says: %s", a.answer)
 	answer, lease := w.said(tx, a), w.lease(h)
-	w.step(me.ledger, tx, func(v *ledger.View) ledger.Decision {
+	d := w.step(me.ledger, tx, func(v *ledger.View) ledger.Decision {
+		if w.broken == cancelForgotten {
+			v.Rows[0].EndAs = tideover.StateNone
+		}
 		switch {
 		case a.kind == ledger.ActReverse:
 			return v.RecordReverse(answer, w.policy())
@@ -234,6 +279,7 @@ func (w *world) record(h, tx uint8) {
 			return v.Record(a.fence, answer, a.kind == ledger.ActAsk, w.policy(), lease)
 		}
 	})
+	w.oracle.answered(w, tx, a, d)
 }
 
 // believe takes an approval after another end for the end.
