@@ -49,7 +49,7 @@ func (a Answer) outcome(result tideover.State) tideover.Outcome {
 }
 
 // Record takes the answer to a call under a claim (asked is false), or to a question while in doubt (asked is true). An answer to
-// an earlier claim's call changes nothing, but an approval after another end is never overlooked: it is undone.
+// an earlier claim's call changes nothing, unless it is an approval: that one counts, and after another end it is undone.
 func (v *View) Record(fence uint64, a Answer, asked bool, p Policy, lease Lease) Decision {
 	r := v.row()
 	if v.without() {
@@ -58,6 +58,8 @@ func (v *View) Record(fence uint64, a Answer, asked bool, p Policy, lease Lease)
 	switch {
 	case r.State == tideover.RowClaimed && !asked && r.Fence == fence:
 	case r.State == tideover.RowInDoubt && asked && r.Fence == fence:
+	case a.Said == SaidApproved && (r.State == tideover.RowClaimed || r.State == tideover.RowInDoubt):
+		// The call of an earlier claim was executed, whatever a later one is answered.
 	case a.Said == SaidApproved && (r.State == tideover.RowRefused || r.State == tideover.RowDone && !r.Approved):
 		r.Answered, r.Corrected = true, true
 		v.undo(r, tideover.StateNone, "approved after another end: not believed")

@@ -474,3 +474,23 @@ func TestView_AcknowledgeTakesExactPositionsOnly(t *testing.T) {
 		t.Error("the old position acknowledges the new end")
 	}
 }
+
+// Two hubs: the second has taken the claim over and calls again; the platform executes the first one's call and declines the copy.
+func TestRecord_AnApprovalOfAnEarlierClaimCounts(t *testing.T) {
+	v := on(sale, claim(sale))
+	first := v.Rows[0].Fence
+	v.TakeOver(v.Rows[0].Owner)
+	other := ledger.Lease{Owner: [16]byte{0xb}, Until: time.Hour}
+	v.Record(v.Rows[0].Fence, missing, true, policy, other)
+	if v.Rows[0].State != tideover.RowClaimed || v.Rows[0].Fence == first {
+		t.Fatalf("not claimed anew: %+v", v.Rows[0])
+	}
+	if v.Record(first, declined, false, policy, lease); v.Rows[0].State != tideover.RowClaimed {
+		t.Errorf("an earlier claim's decline ends it: %s", v.Rows[0].State)
+	}
+	v.Record(first, approved, false, policy, lease)
+	v.Record(v.Rows[0].Fence, declined, false, policy, other)
+	if r := v.Rows[0]; r.State != tideover.RowDone || r.Outcome.Result != tideover.StateApproved {
+		t.Errorf("money was taken, and the row says %s, %s", r.State, r.Outcome.Result)
+	}
+}
