@@ -221,17 +221,24 @@ func (f *Feed) Next() (c Change, ok bool, err error) {
 
 // gather makes a round of what has changed; false where nothing has.
 func (f *Feed) gather() (bool, error) {
-	f.queue.mu.Lock()
-	dirty, through, err := f.dirty, f.queue.shownThrough(), f.queue.stopped
-	if err == nil && len(dirty) > 0 {
-		f.dirty = make(map[tideover.ID]uint64)
-	}
-	f.queue.mu.Unlock()
+	dirty, through, err := f.take()
 	if err != nil || len(dirty) == 0 {
 		return false, err
 	}
 	f.begin(inOrder(dirty, through), through)
 	return true, nil
+}
+
+// take empties dirty, and says up to where what was in it goes.
+func (f *Feed) take() (dirty map[tideover.ID]uint64, through uint64, err error) {
+	q := f.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.stopped != nil || len(f.dirty) == 0 {
+		return nil, 0, q.stopped
+	}
+	dirty, f.dirty = f.dirty, make(map[tideover.ID]uint64)
+	return dirty, q.shownThrough(), nil
 }
 
 // begin begins a round: who was told all of it is through with everything that it was made of.
