@@ -184,7 +184,7 @@ func (l *Ledger) step(tx *bbolt.Tx, u ledger.Update, now tideover.Millis) (chang
 	if rawStore == nil {
 		return false, fmt.Errorf("%q: %w", u.Store, ledger.ErrStoreUnknown)
 	}
-	v := &ledger.View{Now: now, Rows: make([]ledger.Row, len(u.IDs))}
+	v := &ledger.View{Now: now, History: l.history, Rows: make([]ledger.Row, len(u.IDs))}
 	if err := decode(key, rawStore, &v.Store); err != nil {
 		return false, &writeError{err}
 	}

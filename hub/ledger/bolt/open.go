@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tideover"
+	"tideover/hub/ledger"
 	"tideover/internal/boottime"
 )
 
@@ -52,6 +53,11 @@ var (
 	metaCheck   = []byte("key-check")
 	metaCreated = []byte("created")
 	metaClock   = []byte("clock") // the highest ledger time that a commit has seen
+
+	// Absent in files of earlier versions, and where there is nothing to say.
+	metaEpochs   = []byte("epochs")   // see ledger.History
+	metaRestored = []byte("restored") // see ledger.History
+	metaCopied   = []byte("copied")   // this file is a copy, made at that ledger time, and was not opened since
 )
 
 // keyCheck knows a key again without telling it.
@@ -156,6 +162,8 @@ type Ledger struct {
 	ran    atomic.Bool
 	counts counts
 
+	history ledger.History // written at open only
+
 	durable durable
 }
 
@@ -192,7 +200,7 @@ func open(o Options) (*Ledger, error) {
 	}
 	must(rand.Read(l.owner[:]))
 	if err = l.db.View(func(tx *bbolt.Tx) error { return l.identify(tx, o.Key) }); err == nil {
-		err = l.lapse()
+		err = l.begin()
 	}
 	if err != nil {
 		db.Close()

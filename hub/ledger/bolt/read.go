@@ -148,44 +148,40 @@ func (l *Ledger) checkStores(tx *bbolt.Tx) error {
 }
 
 // lapse puts the claims of earlier processes in doubt, before anybody can hear of them.
-func (l *Ledger) lapse() error {
-	open, err := l.OpenRows()
-	if err != nil || len(open) == 0 {
-		return err
-	}
-	tx, err := l.db.Begin(true)
+func (l *Ledger) lapse(tx *bbolt.Tx) error {
+	open, err := openRows(tx)
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback()
-	changed := false
 	for _, k := range open {
-		did, err := l.step(tx, ledger.Update{Store: k.Store, IDs: []tideover.ID{k.ID}, Step: func(v *ledger.View) error {
+		_, err := l.step(tx, ledger.Update{Store: k.Store, IDs: []tideover.ID{k.ID}, Step: func(v *ledger.View) error {
 			v.Lapse(l.owner)
 			return nil
 		}}, l.Now())
 		if err != nil {
 			return err
 		}
-		changed = changed || did
 	}
-	if !changed {
-		return nil
-	}
-	return l.durable.commit(tx, func() {})
+	return nil
 }
 
 // OpenRows returns the keys of every row that has no end yet.
 func (l *Ledger) OpenRows() (open []ledger.Key, err error) {
 	err = l.view(func(tx *bbolt.Tx) error {
-		return tx.Bucket(bucketOpen).ForEach(func(k, _ []byte) error {
-			store, id, ok := splitKey(k)
-			if !ok {
-				return fmt.Errorf("%w: open row %x", ErrDamaged, k)
-			}
-			open = append(open, ledger.Key{Store: store, ID: id})
-			return nil
-		})
+		open, err = openRows(tx)
+		return err
+	})
+	return open, err
+}
+
+func openRows(tx *bbolt.Tx) (open []ledger.Key, err error) {
+	err = tx.Bucket(bucketOpen).ForEach(func(k, _ []byte) error {
+		store, id, ok := splitKey(k)
+		if !ok {
+			return fmt.Errorf("%w: open row %x", ErrDamaged, k)
+		}
+		open = append(open, ledger.Key{Store: store, ID: id})
+		return nil
 	})
 	return open, err
 }
@@ -256,7 +252,7 @@ func (l *Ledger) show(tx *bbolt.Tx, key []byte, s *wire.Submit) error {
 }
 
 // Outbox reads at most limit of the ends that a store's edge does not have yet, from the position after the given one on, in order.
-// Adopt is set where the request is known; it lacks the payload, which nobody needs any more.
+// Adopt is set where the request is known, or at least the key that was barred; it lacks the payload, which nobody needs any more.
 func (l *Ledger) Outbox(store string, after uint64, limit int) (page []wire.Confirmation, err error) {
 	err = l.view(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketOutbox).Cursor()
@@ -274,8 +270,7 @@ func (l *Ledger) Outbox(store string, after uint64, limit int) (page []wire.Conf
 				return fmt.Errorf("%w: outbox position of %s", ErrDamaged, r.ID)
 			}
 			told := r.Confirmation()
-			if r.Known() {
-				adopt := r.Request
+			if adopt := r.Request; adopt.Key != "" {
 				if err := l.show(tx, rk, &adopt); err != nil {
 					return err
 				}

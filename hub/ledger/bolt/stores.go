@@ -28,6 +28,7 @@ func (l *Ledger) AddStore(ctx context.Context, s ledger.Store) error {
 		}
 		s := s
 		s.CreatedAt, s.Secret = now, [32]byte{}
+		s.Restored = l.history.Restored // it has lost nothing
 		return true, putStore(tx, key, ledger.Store{}, s)
 	}})
 }
