@@ -485,11 +485,11 @@ func TestRecord_AnApprovalOfAnEarlierClaimCounts(t *testing.T) {
 	if v.Rows[0].State != tideover.RowClaimed || v.Rows[0].Fence == first {
 		t.Fatalf("not claimed anew: %+v", v.Rows[0])
 	}
-	if v.Record(first, declined, false, policy, lease); v.Rows[0].State != tideover.RowClaimed {
+	if v.Record(first, no, false, policy, lease); v.Rows[0].State != tideover.RowClaimed {
 		t.Errorf("an earlier claim's decline ends it: %s", v.Rows[0].State)
 	}
-	v.Record(first, approved, false, policy, lease)
-	v.Record(v.Rows[0].Fence, declined, false, policy, other)
+	v.Record(first, yes, false, policy, lease)
+	v.Record(v.Rows[0].Fence, no, false, policy, other)
 	if r := v.Rows[0]; r.State != tideover.RowDone || r.Outcome.Result != tideover.StateApproved {
 		t.Errorf("money was taken, and the row says %s, %s", r.State, r.Outcome.Result)
 	}
