@@ -11,6 +11,7 @@
 //   - The sealed part is the payload and the instrument under AES-256-GCM, with the transaction's id as associated data.
 //   - The committer is the one goroutine that writes: [Queue.Run]. It takes everything that waits into one commit.
 //   - A parcel is a transaction handed out to be carried to the hub, with its request opened.
+//   - A feed tells one terminal's transactions as they change, and goes on where an earlier one was.
 //
 // # Promises
 //
@@ -19,6 +20,7 @@
 //   - Ends that the hub told are in memory at once and ride the next commit; [Options.Durable] is called after it.
 //   - One sequence counts journal entries and changes that are in memory only, so the journal's keys have gaps. After a restart it
 //     goes on above anything that a till may have been told.
+//   - A feed misses no change of what is still known, over restarts too, and holds nothing but ids. Nobody waits for its reader.
 //   - [Open] reads and checks every page, every link of the chain and every digest before bbolt sees the file. A file that is not
 //     certainly whole is refused with one of the errors listed there, and is never replaced by an empty one.
 //   - After a failed commit nothing is answered any more: each waiting and each later call returns [ErrStopped], Run returns a
