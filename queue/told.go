@@ -41,7 +41,7 @@ func (q *Queue) End(told Told) error {
 		q.outbox.miss(told.HubSeq)
 		return err
 	}
-	if told.Adopt != nil && (r == nil || r.Hash != told.Adopt.Hash && !r.Barred()) {
+	if told.Adopt != nil && replaces(r, told.Adopt) {
 		r = q.adopt(r, told.Adopt)
 	}
 	e, take, err := r.Told(edge.Told{HubSeq: told.HubSeq, Outcome: told.Outcome, Corrected: told.Corrected, Asked: told.Asked})
@@ -78,11 +78,17 @@ func (q *Queue) Adopt(d edge.Draft) error {
 		return err
 	}
 	r, err := q.find(d.ID)
-	if err != nil || (r != nil && r.Hash == d.Hash) {
+	if err != nil || !replaces(r, &d) {
 		return err
 	}
 	q.adopt(r, &d)
 	return nil
+}
+
+// replaces says whether the hub's record of an id is to stand instead of the journal's: it holds another request. A bar holds none: a cancel
+// that overtook its press at the hub takes nothing away from what the till pressed.
+func replaces(r *record, d *edge.Draft) bool {
+	return r == nil || r.Hash != d.Hash && !r.Barred() && d.Request.Kind != tideover.KindNone
 }
 
 // adopt enters the hub's request for a record, which may be nil. What it was before is not known: it is in doubt. Callers hold mu.

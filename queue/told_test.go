@@ -155,6 +155,32 @@ func TestAdopt_ReplacesAnotherRequest(t *testing.T) {
 	}
 }
 
+// The cancel of a press reached the hub, and the press itself never did: the hub has a bar without a request, and says so at a hello.
+func TestAdopt_ABarTakesNoRequestAway(t *testing.T) {
+	s := newShop(t)
+	d := draft("till", "k")
+	s.accept(d)
+	s.reopen()
+	if _, err := s.q.Cancel(t.Context(), d.ID, func() edge.Past { return edge.Past{} }, edge.By{}, 0); err != nil {
+		t.Fatal(err)
+	}
+	s.end(Told{
+		Position: Position{ID: d.ID, HubSeq: 1}, Outcome: tideover.Outcome{Result: tideover.StateCancelled},
+		Adopt: &edge.Draft{ID: d.ID, TerminalUID: d.TerminalUID, Terminal: d.Terminal, Key: d.Key},
+	})
+	for range 2 {
+		tx := s.get(d.ID)
+		if tx.State != tideover.StateCancelled || tx.Kind != tideover.KindSale || tx.Amount != 1299 || tx.Hash != d.Hash {
+			t.Fatalf("got %+v", tx)
+		}
+		s.flush()
+		s.reopen()
+	}
+	other := draft("till", "k", func(d *edge.Draft) { d.Request.Amount = 7 })
+	_, err := s.q.Accept(t.Context(), other, yes)
+	refused(t, err, tideover.CodeKeyReused)
+}
+
 func TestHaveThrough_WaitsForGaps(t *testing.T) {
 	s := newShop(t)
 	var drafts []edge.Draft
