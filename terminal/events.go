@@ -16,7 +16,8 @@ import (
 const (
 	StreamsMax         = 256              // at once; one more: 429
 	StreamsTerminalMax = 8                // at once of one till; one more: 429
-	pieceMax           = 32 << 10         // bytes that are gathered before they are written; by then a piece ends with the event under way
+	pieceMax           = 16 << 10         // bytes that are gathered before they are written; by then a piece ends with the event under way
+	pieceKept          = 4 << 10          // bytes of memory that a stream keeps from piece to piece
 	heartbeat          = 15 * time.Second // the longest silence: then a comment is written
 	streamRetry        = 2 * time.Second  // when a till that lost its stream comes again
 	leftAfter          = time.Minute      // how long a press is unfinished before its till is reminded
@@ -199,7 +200,7 @@ func (st *stream) flush() (more bool, err error) {
 		return false, errNotTaken
 	}
 	_ = st.http.SetWriteDeadline(time.Time{})
-	if st.piece.Reset(); st.piece.Cap() > 2*pieceMax {
+	if st.piece.Reset(); st.piece.Cap() > pieceKept {
 		st.piece = bytes.Buffer{}
 	}
 	for _, t := range st.ends {
@@ -208,6 +209,6 @@ func (st *stream) flush() (more bool, err error) {
 		}
 		st.delivered(t)
 	}
-	st.ends = st.ends[:0]
+	st.ends = nil
 	return true, nil
 }
