@@ -1,5 +1,7 @@
 package model
 
+import "tideover/wire"
+
 // digest is the canonical encoding of a world, hashed: equal for worlds that nobody in them can tell apart.
 func (w *world) digest(e *encoder) uint64 {
 	e.reset(uint64(w.ledgerNow()))
@@ -63,6 +65,7 @@ func (h *hub) encode(e *encoder) {
 		a := &h.acts[i]
 		e.byte(byte(a.kind), bit(a.arrived), byte(a.answer), bit(a.wrong))
 		e.norm(fence, a.fence)
+		e.norm(deadline, uint64(start.Add(a.lease)))
 	}
 }
 
@@ -99,6 +102,8 @@ func (r *router) encode(w *world, e *encoder) {
 	p := r.past
 	e.byte(bit(p.Caught), bit(p.Superseded), bit(p.Restored), bit(p.Gap))
 	e.norm(jSeq, p.LostBefore)
+	e.norm(epoch, number(r.epoch))
+	e.norm(jSeq, r.since)
 	put(e, r.welcome)
 	for i := range r.links {
 		l := &r.links[i]
@@ -120,6 +125,7 @@ func (d *disk) encode(e *encoder) {
 		e.norm(hubSeq, p)
 	}
 	e.norm(epoch, number(d.epoch))
+	e.norm(jSeq, d.since)
 	e.norm(jSeq, d.seq)
 	if d.heads != nil {
 		e.norm(head, d.heads.name)
@@ -138,18 +144,24 @@ func (w *world) held(e *encoder, d *disk) {
 
 // heldBy says in which chains the head is that a frame tells.
 func (w *world) heldBy(e *encoder, f *frame) {
-	b, ok := f.body.(*box[have])
-	if !ok {
+	var a wire.Anchor
+	switch b := f.body.(type) {
+	case *box[have]:
+		a = b.v.Anchor
+	case *box[wire.Submit]:
+		a = b.v.Anchor
+	default:
 		return
 	}
 	for _, d := range []*disk{&w.routers[0].disk, &w.routers[1].disk, w.savedDisk} {
 		if d != nil {
-			e.byte(bit(d.holds(b.v.Anchor.Seq, number([16]byte(b.v.Anchor.Head[:16])))))
+			e.byte(bit(d.holds(a.Seq, number([16]byte(a.Head[:16])))))
 		}
 	}
 }
 
 func (o *oracle) encode(w *world, e *encoder) {
+	e.byte(bit(o.copied))
 	for i := range o.newest {
 		e.norm(process, o.newest[i])
 	}

@@ -40,7 +40,7 @@ func (w *world) doOne(s step) bool {
 	switch s.verb {
 	case vPress, vCancel, vAcknowledge, vPerson:
 		return w.doTill(s)
-	case vCarry, vBury, vCommit, vDial, vListen, vRetell, vReplayed:
+	case vCarry, vBury, vCommit, vDial, vListen, vRetell, vReplayed, vAnchor:
 		return w.doRouter(s)
 	case vDeliver, vTwice:
 		i := w.find(s)
@@ -53,6 +53,17 @@ func (w *world) doOne(s step) bool {
 			return false
 		}
 		w.tellEnd(s.h, s.e, s.tx)
+	case vTakeOver:
+		row := w.row(w.hubs[s.h].ledger, s.tx)
+		if !w.mayTakeOver(s.h, s.tx) || !w.gone(row) && !w.spend(fTakeOver) {
+			return false
+		}
+		w.takeOver(s.h, s.tx)
+	case vHint:
+		if !w.spend(fHint) {
+			return false
+		}
+		w.hint(s.h, s.tx)
 	case vWork, vSilent, vArrive, vStray, vRecord, vTimeOut, vMature, vDecline:
 		return w.doPlatform(s)
 	default:
@@ -122,6 +133,11 @@ func (w *world) doRouter(s step) bool {
 		w.listen(s.e, s.h)
 	case vRetell:
 		w.retell(s.e, s.h, s.tx)
+	case vAnchor:
+		if !l.shaken {
+			return false
+		}
+		w.sayAnchor(s.e, s.h)
 	default:
 		w.replayed(s.e, s.h)
 	}
@@ -192,6 +208,9 @@ func (w *world) doFault(s step) bool {
 		}
 		w.replace()
 	case vOldDies:
+		if w.till == 0 || !w.routers[0].alive {
+			return false
+		}
 		w.stop(0)
 	case vCopy:
 		if !w.spend(fCopy) {
@@ -199,7 +218,7 @@ func (w *world) doFault(s step) bool {
 		}
 		w.copyDisk(s.e)
 	case vPutBack:
-		if w.savedDisk == nil || !w.notices(w.savedDisk) {
+		if w.savedDisk == nil {
 			return false
 		}
 		w.putBack(s.e)
@@ -208,11 +227,19 @@ func (w *world) doFault(s step) bool {
 			return false
 		}
 		w.hangUp(s.e, s.h)
-	case vHub:
+	case vHub, vDrain:
 		if !w.spend(fHub) {
 			return false
 		}
+		if s.verb == vDrain {
+			w.giveBack(s.h)
+		}
 		w.restart(s.h)
+	case vPrune:
+		if !w.prunable(s.tx) || !w.spend(fPrune) {
+			return false
+		}
+		w.prune(s.tx)
 	case vCopyBooks:
 		if !w.spend(fHubCopy) {
 			return false
@@ -326,6 +353,16 @@ func (w *world) describeFault(s step, what, router, hub string) string {
 		return "the ledger is copied"
 	case vPutBooksBack:
 		return "the ledger is replaced by the copy"
+	case vAnchor:
+		return fmt.Sprintf("%s tells %s its head", router, hub)
+	case vTakeOver:
+		return fmt.Sprintf("%s takes %s over from another hub", hub, what)
+	case vDrain:
+		return "the process of " + hub + " gives its claims back and stops, and another one starts"
+	case vHint:
+		return fmt.Sprintf("somebody tells %s that there is news of %s", hub, what)
+	case vPrune:
+		return "the ledger forgets " + what + ", which has ended long ago"
 	case vRetell:
 		return fmt.Sprintf("%s tells %s again how %s ended", router, hub, what)
 	case vReplayed:

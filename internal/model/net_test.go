@@ -126,6 +126,10 @@ func (w *world) received(f *frame) bool {
 		return true
 	case wire.TypeSubmit:
 		s := value[wire.Submit](f.body)
+		if s.Request.Kind == tideover.KindNone { // see desk
+			w.reply(f, wire.TypeRefused, boxed(wire.Refused{Reason: wire.ReasonMalformed}))
+			return true
+		}
 		d = w.step(h.ledger, f.tx, func(v *ledger.View) ledger.Decision { return w.claim(v, s, inc, now) })
 		w.oracle.claimed(w, f, s, d)
 	case wire.TypeAsk:
@@ -135,7 +139,7 @@ func (w *world) received(f *frame) bool {
 		d = w.step(h.ledger, f.tx, func(v *ledger.View) ledger.Decision { return w.cancelRow(v, m) })
 	case wire.TypeExpire:
 		m := value[wire.Expire](f.body)
-		d = w.step(h.ledger, f.tx, func(v *ledger.View) ledger.Decision { return v.Expire(m) })
+		d = w.step(h.ledger, f.tx, func(v *ledger.View) ledger.Decision { return w.expireRow(v, m) })
 	case wire.TypeSettle:
 		m := value[wire.Settle](f.body)
 		d = w.step(h.ledger, f.tx, func(v *ledger.View) ledger.Decision { return v.Settle(m) })
@@ -157,6 +161,9 @@ func (w *world) received(f *frame) bool {
 func (w *world) answer(f *frame, d ledger.Decision) bool {
 	row := w.row(w.hubs[f.h].ledger, f.tx)
 	switch {
+	case w.oracle.unkept != nil:
+		w.reply(f, wire.TypeConfirmation, w.oracle.unkept)
+		w.oracle.unkept = nil
 	case d.Verdict == ledger.Refuse:
 		w.reply(f, wire.TypeRefused, boxed(d.Refused))
 	case d.Verdict == ledger.Wait:

@@ -23,7 +23,9 @@ type oracle struct {
 	cancel   [txMax]uint8           // routers that have promised a cancel, as bits
 	settled  [txMax]bool            // by a person
 	stale    [txMax]bool            // a copy of a disk has an end that another one replaced since, and that was acknowledged
+	pruned   [txMax]bool            // the ledger has forgotten its end
 	person   [txMax]bool            // it may need one
+	copied   bool                   // the ledger is a copy
 	unkept   *box[answer]           // a broken hub tells what it does not keep
 }
 
@@ -101,14 +103,22 @@ func (o *oracle) called(w *world, tx uint8) {
 	}
 }
 
-// answered notes that a hub has heard the platform's word.
-func (o *oracle) answered(w *world, tx uint8, a act) {
+// touched looks at a hub that reverses: a claim of a platform that is called once belongs to its owner while its lease lasts.
+func (o *oracle) touched(w *world, h, tx uint8) {
+	for i := range w.scenario.hubs {
+		a := &w.hubs[i].acts[tx]
+		if uint8(i) != h && !w.idempotent && a.kind == ledger.ActCall && !a.arrived && w.since(0) < a.lease {
+			o.fail("nobody else reverses what the hub that holds its lease may be calling", "hub %d reverses transaction %d", h, tx)
+		}
+	}
+}
+
+// answered notes that a hub has recorded the platform's word.
+func (o *oracle) answered(w *world, tx uint8, a act, d ledger.Decision) {
 	if a.kind == ledger.ActReverse && a.answer == ledger.SaidNothing && !w.idempotent {
 		o.person[tx] = true
 	}
-	switch a.answer {
-	case ledger.SaidNothing, ledger.SaidMissing:
-	default:
+	if a.answer != ledger.SaidNothing && a.answer != ledger.SaidMissing && d.Verdict != ledger.Stale {
 		o.word[tx] = true
 	}
 }
@@ -121,19 +131,19 @@ func (o *oracle) acked(w *world, f *frame, p wire.Position) {
 	if w.row(w.hubs[f.h].ledger, f.tx).HubSeq != p.HubSeq {
 		return // of an end that another has replaced: it counts for nothing
 	}
-	if b := w.routers[f.e].disk.rec[f.tx]; b == nil || b.v.Final() && b.v.HubSeq < p.HubSeq {
+	if b := w.routers[f.e].disk.rec[f.tx]; b == nil || b.v.Final() && b.v.HubSeq < p.HubSeq && !uncharged(b.v.State) {
 		o.fail("the hub keeps an end until the router has it on disk", "position %d of transaction %d was acknowledged, and is not there", p.HubSeq, f.tx)
 	}
 }
 
 // greeting looks at what a hello says of the disk.
 func (o *oracle) greeting(w *world, e uint8, through uint64) {
-	if o.lost[e] {
+	if o.lost[e] || o.copied { // a copy gives positions a second time until it hears what was taken
 		return
 	}
 	for tx := range w.presses {
 		row, b := w.row(0, uint8(tx)), w.routers[e].disk.rec[tx]
-		if row.Owed() && row.HubSeq <= through && (b == nil || b.v.HubSeq < row.HubSeq && !b.v.Undo) {
+		if row.Owed() && row.HubSeq <= through && (b == nil || b.v.HubSeq < row.HubSeq && !b.v.Undo && !uncharged(b.v.State)) {
 			o.fail("a hello says no more than what is on disk", "position %d of transaction %d is not", row.HubSeq, tx)
 		}
 	}
@@ -215,6 +225,9 @@ func (o *oracle) shown(before, w *world, e, tx uint8) {
 			o.fail("what a till has acknowledged changes only by a correction or a reversal, to be acknowledged anew",
 				"transaction %d went from %s to %s", tx, old.State, is.State)
 		}
+	}
+	if old != nil && old.Final() && uncharged(old.State) && !is.Final() && w.platform[tx].executions == 0 && o.lost[e] == before.oracle.lost[e] && w.routers[e].inc == before.routers[e].inc {
+		o.fail("an end is definite", "transaction %d is %s after it was %s, and was never executed", tx, is.State, old.State)
 	}
 	if is.Final() && e == w.till { // nobody listens to a router that was replaced
 		o.end(w, e, tx, is.State)

@@ -96,7 +96,7 @@ func (w *world) finish(tx uint8) {
 	for h := range w.scenario.hubs {
 		for range 4 {
 			for _, s := range w.hubSteps(nil, uint8(h)) {
-				if s.tx == tx && (s.verb == vWork || s.verb == vRecord || s.verb == vTell || s.verb == vArrive && s.k == 0) {
+				if s.tx == tx && (s.verb == vWork || s.verb == vRecord || s.verb == vTell || s.verb == vTakeOver || s.verb == vArrive && s.k == 0) {
 					w.do(s)
 				}
 			}
@@ -116,14 +116,20 @@ func (w *world) rested(tx uint8) {
 	if o.cancel[tx] != 0 && !reversal && !o.settled[tx] && p.stays() > 0 && row.State != tideover.RowManual && !w.refunded(tx) {
 		o.fail("cancel means cancel", "transaction %d stays executed after its cancel was answered", tx)
 	}
+	if w.waitsForPerson(tx) {
+		return
+	}
 	if o.person[tx] && (row.State == tideover.RowManual || rec != nil && rec.State == tideover.StateManual) {
 		return
 	}
+	if rec != nil && rec.State == tideover.StateManual && w.routers[w.till].past.Restored {
+		return // nobody can know whether the router that was lost had sent it
+	}
+	if o := w.original(w.till, tx); rec != nil && o != nil && !rec.Final() && (o.State == tideover.StateHeld || o.State == tideover.StateManual) {
+		return // it waits for what waits for a person
+	}
 	if rec != nil && rec.State == tideover.StateHeld || o.stale[tx] {
 		return
-	}
-	if row.Ended() && rec != nil && uncharged(row.Outcome.Result) && uncharged(rec.State) && row.Outcome.Result != rec.State {
-		return // two journals have each told that it was not executed, in other words
 	}
 	switch {
 	case row.State != tideover.RowNone && !row.Ended():
@@ -133,7 +139,7 @@ func (w *world) rested(tx uint8) {
 	case rec == nil:
 	case !rec.Final():
 		o.fail("everything comes to an end", "transaction %d is %s at the router", tx, rec.State)
-	case row.Ended() && row.Outcome.Result != rec.State && row.HubSeq != 0:
+	case row.Ended() && row.Outcome.Result != rec.State && row.HubSeq != 0 && !(uncharged(row.Outcome.Result) && uncharged(rec.State)):
 		o.fail("both sides come to one end", "transaction %d is %s at the router, and %s at the hub", tx, rec.State, row.Outcome.Result)
 	case rec.Untold && row.State == tideover.RowNone:
 		o.fail("the hub hears of each end that a router has given", "transaction %d is %s", tx, rec.State)
@@ -142,6 +148,18 @@ func (w *world) rested(tx uint8) {
 	case reversal && rec.State == tideover.StateApproved && w.platform[w.presses[tx].original].stays() > 0:
 		o.fail("a reversal that is approved has undone its original", "transaction %d has not", tx)
 	}
+}
+
+// waitsForPerson says whether what a transaction is about, or another one about the same, is manual: it cannot end before that is settled.
+func (w *world) waitsForPerson(tx uint8) bool {
+	p := w.presses[tx]
+	for i, q := range w.presses {
+		same := p.kind.Undoes() && (i == p.original || q.kind.Undoes() && q.original == p.original)
+		if same && i != int(tx) && w.oracle.person[i] && w.row(0, uint8(i)).State == tideover.RowManual {
+			return true
+		}
+	}
+	return false
 }
 
 // uncharged says whether an end is one of those of what was not executed.
@@ -156,7 +174,7 @@ func (w *world) retell(e, h, tx uint8) {
 		return
 	}
 	m := wire.Replay{Submit: w.submitOf(e, tx, false), HubSeq: rec.HubSeq, Outcome: *rec.Outcome, Corrected: rec.Corrected}
-	w.send(frame{kind: wire.TypeReplay, from: r.inc, e: e, h: h, tx: tx, up: true, body: boxed(m)})
+	w.speak(frame{kind: wire.TypeReplay, from: r.inc, e: e, h: h, tx: tx, up: true, body: boxed(m)})
 }
 
 // replayed tells a hub that it has heard all that it had lost; the router may send from then on.

@@ -28,6 +28,8 @@ type router struct {
 	known   bool // the ledger's time
 	links   [hubMax]link
 	calls   [txMax]wire.Type   // what was sent of it and is not answered yet
+	epoch   [16]byte           // of the ledger, as heard last
+	since   uint64             // the sequence at which it was heard first
 	welcome *box[wire.Welcome] // the last one; nil before it
 	retold  [txMax]uint64      // ends that were told again to a hub that had lost them, by their positions
 }
@@ -52,7 +54,8 @@ type disk struct {
 	have    uint64   // every outbox position up to it was taken
 	highest uint64   // position ever taken
 	ahead   []uint64 // positions beyond a gap
-	epoch   [16]byte
+	epoch   [16]byte // of the ledger, as heard last, and the sequence at which it was heard first
+	since   uint64
 	gap     bool
 	seq     uint64
 	heads   *head_ // the chain, the newest first
@@ -87,6 +90,7 @@ func (w *world) startProcess(e uint8) {
 	r.alive, r.inc, r.mem, r.tail, r.missing, r.known = true, w.draw(), r.disk.rec, nil, nil, false
 	r.links, r.past, r.welcome = [hubMax]link{}, edge.Past{}, nil
 	r.retold, r.calls = [txMax]uint64{}, [txMax]wire.Type{}
+	r.epoch, r.since = r.disk.epoch, r.disk.since
 	if w.broken == unheard {
 		r.past.Caught, r.known, r.ahead = true, true, int8(w.jump) // says what it likes before it has heard
 	}
@@ -100,10 +104,9 @@ func (w *world) startProcess(e uint8) {
 		rec := b.v
 		if rec.Final() {
 			rec.Seq = started
-		} else if w.broken == neverReopened && rec.State == tideover.StateQueued {
-			continue
+		} else if r.seq++; w.broken == neverReopened {
+			rec.Seq = r.seq
 		} else {
-			r.seq++
 			if err := rec.Reopen(r.seq); err != nil {
 				w.oracle.fail("a journal that was written can be opened again", "%v", err)
 			}
@@ -266,7 +269,9 @@ func (w *world) land(e uint8, ev *event) {
 	switch ev.Type {
 	case edge.EventHeard:
 		d.through(ev.HubSeq)
-		d.epoch = ev.Epoch
+		if ev.Epoch != d.epoch {
+			d.epoch, d.since = ev.Epoch, max(d.since, ev.seq)
+		}
 		return
 	case edge.EventGap:
 		d.gap = true

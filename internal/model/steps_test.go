@@ -1,6 +1,8 @@
 package model
 
 import (
+	"slices"
+
 	"tideover"
 	"tideover/edge"
 	"tideover/hub/ledger"
@@ -45,6 +47,11 @@ const (
 	vPutBooksBack
 	vRetell
 	vReplayed
+	vAnchor
+	vTakeOver
+	vDrain
+	vHint // k: what the caller pretends
+	vPrune
 	verbs
 )
 
@@ -77,7 +84,7 @@ func (w *world) tillSteps(all []step) []step {
 			continue
 		}
 		rec := w.record_(w.till, tx)
-		if rec == nil && (!w.oracle.pressed[tx] || w.oracle.told[tx] == 0 && w.has(fRepeat)) && w.pressable(tx) {
+		if rec == nil && (!w.oracle.pressed[tx] || w.has(fRepeat)) && w.pressable(tx) {
 			all = append(all, step{verb: vPress, tx: tx})
 		}
 		if w.has(fCancel) && (rec == nil || rec.State == tideover.StateApproved || !rec.Final() && !rec.Undo) {
@@ -126,6 +133,10 @@ func (w *world) routerSteps(all []step, e uint8) []step {
 		}
 		if l.shaken {
 			all = w.retellSteps(all, e, h)
+			// Every ten seconds, if it has moved; it matters where a copy is about.
+			if a := w.anchor(e); w.savedDisk != nil && a.Seq > w.ledgers[w.hubs[h].ledger].store.v.AnchorSeq {
+				all = append(all, step{verb: vAnchor, e: e, h: h})
+			}
 		}
 	}
 	for i := range w.presses {
@@ -175,10 +186,16 @@ func (w *world) retellSteps(all []step, e, h uint8) []step {
 	if r.welcome == nil || !r.welcome.v.Replay {
 		return all
 	}
-	done := true
+	done := !slices.Contains(r.calls[:], wire.TypeReplay)
 	for i := range w.presses {
 		if rec := w.record_(e, uint8(i)); w.lostEnd(e, uint8(i)) && r.retold[i] != rec.HubSeq {
 			done = false
+			if r.calls[i] == wire.TypeReplay {
+				continue
+			}
+			if rec.Kind.Undoes() && w.owes(e, rec.HubSeq) {
+				continue // its original has to be there first
+			}
 			all = append(all, step{verb: vRetell, e: e, h: h, tx: uint8(i)})
 		}
 	}
@@ -186,6 +203,16 @@ func (w *world) retellSteps(all []step, e, h uint8) []step {
 		all = append(all, step{verb: vReplayed, e: e, h: h})
 	}
 	return all
+}
+
+// owes says whether a router has not yet told again an end from before a position.
+func (w *world) owes(e uint8, before uint64) bool {
+	for i := range w.presses {
+		if rec := w.record_(e, uint8(i)); w.lostEnd(e, uint8(i)) && rec.HubSeq < before && w.routers[e].retold[i] != rec.HubSeq {
+			return true
+		}
+	}
+	return false
 }
 
 // lostEnd says whether a hub that was restored may have lost an end of this journal.
@@ -202,6 +229,10 @@ func (w *world) hubSteps(all []step, h uint8) []step {
 		row := w.row(me.ledger, tx)
 		a := &me.acts[tx]
 		switch {
+		case w.oracle.copied && !w.marked && w.ledgers[0].store.v.HeardIn != w.ledgers[0].history.v.Epoch():
+			// A copy that nothing marks is known as one by the first hello; until then it must not act on what it has open.
+		case row.State == tideover.RowClaimed && a.kind == ledger.ActNone && row.Next(name16(me.owner)) == ledger.ActAsk:
+			// Another hub's: what the platform says of it would not be recorded.
 		case a.kind == ledger.ActNone && row.State.Open():
 			all = append(all, step{verb: vWork, h: h, tx: tx})
 			if next := row.Next(name16(me.owner)); w.has(fSilent) && (next == ledger.ActAsk || next == ledger.ActReverse) {
@@ -221,6 +252,12 @@ func (w *world) hubSteps(all []step, h uint8) []step {
 			if a.kind == ledger.ActCall && (w.has(fSilent) || row.EndAs != tideover.StateNone) {
 				all = append(all, step{verb: vTimeOut, h: h, tx: tx})
 			}
+		}
+		if w.mayTakeOver(h, tx) && (w.gone(row) || w.has(fTakeOver)) {
+			all = append(all, step{verb: vTakeOver, h: h, tx: tx})
+		}
+		if w.has(fHint) {
+			all = append(all, step{verb: vHint, h: h, tx: tx})
 		}
 		for e := range w.routers {
 			if row.Owed() && w.routers[e].alive && w.routers[e].links[h].shaken && len(w.routers[e].links[h].said) == 0 {
@@ -292,13 +329,6 @@ func (w *world) find(s step) int {
 	return -1
 }
 
-// notices says whether the hub holds an anchor by which an old copy of a disk is known as one. A copy that is made and put back between
-// two anchors is not: see docs/decisions/007.
-func (w *world) notices(d *disk) bool {
-	s := &w.ledgers[0].store.v
-	return s.AnchorSeq != 0 && !d.holds(s.AnchorSeq, number([16]byte(s.AnchorHead[:16])))
-}
-
 func (w *world) faultSteps(all []step) []step {
 	simple := func(f fault, v verb) {
 		if w.has(f) {
@@ -331,12 +361,12 @@ func (w *world) faultSteps(all []step) []step {
 	} else if w.routers[0].alive {
 		all = append(all, step{verb: vOldDies})
 	}
-	if w.savedDisk != nil && w.notices(w.savedDisk) {
+	if w.savedDisk != nil {
 		all = append(all, step{verb: vPutBack, e: w.till})
 	}
 	for h := range w.scenario.hubs {
 		if w.has(fHub) {
-			all = append(all, step{verb: vHub, h: uint8(h)})
+			all = append(all, step{verb: vHub, h: uint8(h)}, step{verb: vDrain, h: uint8(h)})
 		}
 	}
 	if w.has(fHubCopy) && w.saved == nil {
@@ -344,6 +374,11 @@ func (w *world) faultSteps(all []step) []step {
 	}
 	if w.saved != nil {
 		all = append(all, step{verb: vPutBooksBack})
+	}
+	for tx := range w.presses {
+		if w.has(fPrune) && w.prunable(uint8(tx)) {
+			all = append(all, step{verb: vPrune, tx: uint8(tx)})
+		}
 	}
 	return all
 }

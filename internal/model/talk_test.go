@@ -16,6 +16,9 @@ func (w *world) dial(e, h uint8) {
 		Incarnation: name16(r.inc), Seq: r.disk.heads.seq, Head: headOf(r.disk.heads), HaveThrough: r.disk.have,
 		Journal: name16(r.journal), Highest: r.disk.highest, Epoch: r.disk.epoch,
 	}
+	for _, b := range r.tail {
+		hello.Highest = max(hello.Highest, b.v.HubSeq) // taken, whether it is on disk or not
+	}
 	if r.past.Restored && w.reopened(e) {
 		hello.Seq, hello.Head = 0, [32]byte{}
 	}
@@ -57,17 +60,29 @@ func (w *world) welcomed(e, h uint8, b *box[wire.Welcome]) {
 	r, m := &w.routers[e], &b.v
 	r.links[h].shaken = true
 	r.known, r.ahead = true, int8((m.LedgerTime-start)/tideover.Millis(tickLen.Milliseconds()))-int8(w.tick)
+	if m.Epoch != r.epoch {
+		r.epoch, r.since = m.Epoch, r.seq+1
+		w.lazily(e, txMax, edge.Event{Type: edge.EventHeard, HubSeq: r.disk.have, Epoch: m.Epoch})
+	}
 	before := r.past
 	r.past = r.past.Welcomed(edge.Welcome{
 		OffChain: m.AnchorSeq != 0 && !r.disk.holds(m.AnchorSeq, number([16]byte(m.AnchorHead[:16]))),
-		Gap:      m.Gap || r.disk.gap, LostBefore: m.LostBefore, Replay: m.Replay && w.broken != notReplayed,
+		Gap:      m.Gap || r.disk.gap, LostBefore: max(m.LostBefore, r.since), Replay: m.Replay,
 	})
 	if r.past.Restored && !before.Restored {
 		w.tell("  router %d was restored from an older copy", e)
+		r.seq = max(r.seq, m.AnchorSeq+seqStep)
 		w.lazily(e, txMax, edge.Event{Type: edge.EventGap})
+		w.commit(e) // known: the product lets it ride the next commit, and may show a lower seq after a crash
 	}
 	r.welcome, r.retold = b, [txMax]uint64{}
-	if a := w.anchor(e); a.Seq > m.AnchorSeq {
+	w.sayAnchor(e, h)
+}
+
+// sayAnchor tells a hub the committed head.
+func (w *world) sayAnchor(e, h uint8) {
+	r := &w.routers[e]
+	if a := w.anchor(e); a.Seq != 0 {
 		w.send(frame{kind: wire.TypeAck, from: r.inc, e: e, h: h, tx: txMax, up: true, body: boxed(have{Anchor: a})})
 	}
 }
@@ -81,12 +96,11 @@ func (w *world) caughtUp(e uint8, c wire.CaughtUp) {
 			through = p - 1
 		}
 	}
-	through = max(through, r.disk.have)
-	if through != r.disk.have || r.welcome.v.Epoch != r.disk.epoch {
-		w.lazily(e, txMax, edge.Event{Type: edge.EventHeard, HubSeq: through, Epoch: r.welcome.v.Epoch})
+	if through > r.disk.have {
+		w.lazily(e, txMax, edge.Event{Type: edge.EventHeard, HubSeq: through, Epoch: r.epoch})
 	}
 	w.commit(e)
-	if !r.welcome.v.Replay || w.broken == notReplayed {
+	if !r.welcome.v.Replay {
 		r.past.Caught = true
 	}
 }
@@ -103,8 +117,12 @@ func (w *world) heard(f *frame) {
 	case wire.TypeProgress:
 		w.progressed(f.e, f.tx, value[progress](f.body))
 	case wire.TypeRefused:
-		if p := value[wire.Refused](f.body); p.Reason == wire.ReasonSuperseded {
+		switch value[wire.Refused](f.body).Reason {
+		case wire.ReasonSuperseded:
 			r.past.Superseded = true
+		case wire.ReasonMalformed:
+			w.move(f.e, f.tx, tideover.ToldManual)
+		default:
 		}
 	default:
 	}
@@ -112,11 +130,16 @@ func (w *world) heard(f *frame) {
 
 // progressed takes the hub's word that is not an end.
 func (w *world) progressed(e, tx uint8, p progress) {
+	if rec := w.record_(e, tx); rec != nil && rec.Final() && p.To != wire.TypeReplay {
+		if rec.Untold && p.State == tideover.StateManual {
+			w.answered(e, tx, p.To)
+		}
+		return // an end has overtaken it
+	}
 	switch p.To {
 	case wire.TypeReplay:
 		w.answered(e, tx, p.To)
 		return
-	case wire.TypeExpire: // nobody listens to it
 	case wire.TypeAsk:
 		if p.State == tideover.StateNone {
 			p.State = tideover.StateManual // see daemon
@@ -246,7 +269,9 @@ func (w *world) carry(e, tx, h uint8) bool {
 		if !r.links[h].shaken || !w.move(e, tx, tideover.CauseSent) {
 			return false
 		}
-		f.kind, f.body = wire.TypeSubmit, boxed(w.submitOf(e, tx, s.Again))
+		submit := w.submitOf(e, tx, s.Again)
+		submit.Anchor = w.anchor(e)
+		f.kind, f.body = wire.TypeSubmit, boxed(submit)
 	}
 	return w.speak(f)
 }

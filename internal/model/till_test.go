@@ -5,6 +5,7 @@ import (
 
 	"tideover"
 	"tideover/edge"
+	"tideover/wire"
 )
 
 // press has a till send its request: the first time, or once more.
@@ -129,6 +130,7 @@ func (w *world) truth(tx uint8) tideover.State {
 // replace enrols another router in place of the first one, whose certificate is void from then on. Its disk and its process may stay.
 func (w *world) replace() {
 	w.oracle.forget(w, 0, nil)
+	w.savedDisk = nil // putting it back would be another router's doing
 	for h := range w.scenario.hubs {
 		w.hangUp(0, uint8(h)) // what it has sent may still arrive
 	}
@@ -156,6 +158,8 @@ func (w *world) putBack(e uint8) {
 	w.oracle.forget(w, e, w.savedDisk)
 	w.routers[e].disk = *w.savedDisk
 	w.savedDisk = nil
+	// Known: an acknowledgement of the lost journal that arrives now keeps an end from the copy.
+	w.lose(func(f *frame) bool { return f.kind == wire.TypeAck })
 	w.startProcess(e)
 }
 
@@ -172,13 +176,16 @@ func (w *world) putBooksBack() {
 	for h := range w.scenario.hubs {
 		w.restart(uint8(h))
 	}
+	w.oracle.copied = true
 	b := &w.ledgers[0]
 	if w.scenario.hubs > 1 {
 		b.open(w.draw())
 	}
-	marked := b.history.v
-	marked.Restored = marked.Epoch() // a copy is marked as one by the command that makes it
-	b.history = boxed(marked)
+	if w.marked {
+		h := b.history.v
+		h.Restored = h.Epoch()
+		b.history = boxed(h)
+	}
 	for tx := range w.presses {
 		w.oracle.expiry[tx] = w.row(0, uint8(tx)).ExpiresAt
 	}

@@ -62,6 +62,7 @@ const (
 	fPerson                // a technician holds, releases, drops or settles
 	fTakeOver              // a hub takes over another one's claim
 	fHint                  // somebody calls the hub as the platform would
+	fPrune                 // the ledger forgets an end that is old enough
 	faults
 )
 
@@ -81,7 +82,8 @@ type scenario struct {
 	allow      map[fault]uint8
 	late       bool // hellos and acknowledgements may be late; otherwise they arrive at once
 	fine       bool // outbox replays are heard frame by frame, questions are recorded later than answered, progress is told
-	wall       bool // routers think that it is 1970
+	wall       bool // routers think that it is tomorrow
+	marked     bool // copies of the ledger are made by the command that marks them
 	broken     mutation
 
 	ids     [txMax]tideover.ID
@@ -198,7 +200,7 @@ func (w *world) since(tick uint8) time.Duration {
 // wallClock is what a router takes for the time of day.
 func (w *world) wallClock() tideover.Millis {
 	if w.wall {
-		return tideover.Millis(1000).Add(time.Duration(w.tick) * tickLen)
+		return w.ledgerNow().Add(24 * time.Hour)
 	}
 	return w.ledgerNow()
 }
