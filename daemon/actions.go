@@ -161,6 +161,7 @@ func eventOf(step queue.Step) control.Event {
 	case edge.EventEndedHere.String():
 		e.Event = step.Cause.String()
 	case edge.EventSettle.String():
+		e.State = tideover.StateManual // nothing else is settled; the hub's word for it was in memory alone
 		e.Detail = strings.TrimSuffix(step.Settle.String()+": "+step.Reason, ": ")
 	}
 	return e

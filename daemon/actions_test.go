@@ -362,20 +362,21 @@ func TestRouter_SaysWhatTheHubHasTaughtIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, tc := range map[string]struct {
-		past   edge.Past
-		replay bool
-		open   bool // something is open since before
-		want   string
+		past    edge.Past
+		welcome wire.Welcome
+		open    bool // something is open since before
+		want    string
 	}{
 		"nothing":             {want: ""},
+		"another epoch":       {past: edge.Past{LostBefore: 7}, open: true, want: ""}, // a hub that was started anew has lost nothing
 		"superseded":          {past: edge.Past{Superseded: true}, want: "superseded"},
 		"restored":            {past: edge.Past{Restored: true, Gap: true}, open: true, want: "restored"},
 		"restored, done":      {past: edge.Past{Restored: true, Gap: true}, want: "(restored)"},
 		"replaced":            {past: edge.Past{Gap: true}, open: true, want: "(gap)"},
-		"hub restored":        {past: edge.Past{LostBefore: 7}, open: true, want: "hub_restored"},
-		"hub restored, done":  {past: edge.Past{LostBefore: 7}, want: "(hub_restored)"},
-		"hub is told again":   {past: edge.Past{LostBefore: 7}, replay: true, want: "replaying (hub_restored)"},
-		"both sides restored": {past: edge.Past{Gap: true, Restored: true, LostBefore: 7}, open: true, want: "restored hub_restored"},
+		"hub restored":        {welcome: wire.Welcome{LostBefore: 7}, open: true, want: "hub_restored"},
+		"hub restored, done":  {welcome: wire.Welcome{LostBefore: 7}, want: "(hub_restored)"},
+		"hub is told again":   {welcome: wire.Welcome{LostBefore: 7, Replay: true}, want: "replaying (hub_restored)"},
+		"both sides restored": {past: edge.Past{Gap: true, Restored: true}, welcome: wire.Welcome{LostBefore: 7}, open: true, want: "restored hub_restored"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHouse(t)
@@ -384,7 +385,7 @@ func TestRouter_SaysWhatTheHubHasTaughtIt(t *testing.T) {
 				h.reopen(t)
 			}
 			h.session.learn(func(p *edge.Past) { *p = tc.past })
-			h.session.hear(wire.Welcome{Replay: tc.replay})
+			h.session.hear(tc.welcome)
 			var have []string
 			for _, f := range h.router().alarms() {
 				code := f.Code

@@ -99,7 +99,7 @@ func (r *Router) single(s *control.Status) {
 // alarms are what only the daemon itself can know.
 func (r *Router) alarms() []control.Finding {
 	alarms := []control.Finding{}
-	past, open := r.forward.Past(), r.queue.Reopened() > 0
+	past, welcome, open := r.forward.Past(), r.session.heard(), r.queue.Reopened() > 0
 	if past.Superseded {
 		alarms = append(alarms, control.Finding{
 			Code: "superseded",
@@ -107,7 +107,7 @@ func (r *Router) alarms() []control.Finding {
 			Next: tideover.Textf("stop this one, or enroll it again with a fresh token", "请停用本机，或用新的令牌重新注册"),
 		})
 	}
-	if r.session.heard().Replay {
+	if welcome.Replay {
 		alarms = append(alarms, control.Finding{
 			Code: "replaying",
 			What: tideover.Textf("the hub was restored from an older copy, and is told again how transactions ended; until then nothing is sent",
@@ -133,7 +133,7 @@ func (r *Router) alarms() []control.Finding {
 				"因更换或恢复过路由器，本机日志缺少门店的部分历史：取消和过期须等待 hub 判定"),
 		})
 	}
-	if past.LostBefore != 0 {
+	if welcome.LostBefore != 0 {
 		alarms = append(alarms, control.Finding{
 			Code: "hub_restored", Note: !open, Next: manual,
 			What: tideover.Textf("the hub was restored from an older copy: what may have been lost there is asked about before anything is executed again",
