@@ -247,6 +247,8 @@ func (se *session) heardFrame(ctx context.Context, msg any) error {
 	case wire.Ack:
 		se.srv.heardAck(se.store, m.Have)
 		return se.srv.desk.Ack(ctx, se.store, se.incarnation, m.Have)
+	case wire.Replayed:
+		return se.srv.desk.Replayed(ctx, se.store, se.incarnation)
 	case wire.Anchor:
 		return se.srv.desk.Anchor(ctx, se.store, se.incarnation, m)
 	case wire.Terminals:

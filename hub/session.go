@@ -255,6 +255,10 @@ func (se *session) ask(ctx context.Context, kind wire.Type, msg any, box *mailbo
 		d.Cancel(ctx, se.store, se.incarnation, m, box.put)
 	case wire.Expire:
 		d.Expire(ctx, se.store, se.incarnation, m, box.put)
+	case wire.Settle:
+		d.Settle(ctx, se.store, m, box.put)
+	case wire.Replay:
+		d.Replay(ctx, se.store, m, box.put)
 	default:
 		se.srv.metrics.malformed.Inc()
 		return se.close(wire.CloseProtocol, fmt.Sprintf("frame type %d does not open a stream", kind))

@@ -17,8 +17,10 @@ import (
 
 // Limits of the desk.
 const (
-	// entriesMax is how many ids may be worked on or listened for; beyond it a new transaction is refused as "busy".
-	entriesMax = 100_000
+	// entriesMax is how many ids may be worked on or listened for, storeEntriesMax how many of one store; beyond either a new transaction
+	// is refused as "busy".
+	entriesMax      = 100_000
+	storeEntriesMax = 10_000
 	// callsMax is how many calls of the platform may be under way at once; more wait.
 	callsMax = 512
 	// leaseMin is the shortest lease; a claim holds for at least three calls.
@@ -74,6 +76,7 @@ type Desk struct {
 
 	mu       sync.Mutex // guards what follows, and every entry
 	entries  map[ledger.Key]*entry
+	of       map[string]int         // how many of them each store has
 	working  map[tideover.ID]*entry // those with a worker: a hint names no store
 	stopping bool
 }
@@ -104,7 +107,7 @@ func New(c Config) *Desk {
 	}
 	d := &Desk{
 		Config: c, ledger: c.Ledger, log: c.Log, policy: ledger.Policy{Idempotent: c.Idempotent, PendingMax: c.PendingMax},
-		calls: make(chan struct{}, callsMax), entries: make(map[ledger.Key]*entry),
+		calls: make(chan struct{}, callsMax), entries: make(map[ledger.Key]*entry), of: make(map[string]int),
 		working: make(map[tideover.ID]*entry),
 	}
 	d.base, d.cancel = context.WithCancelCause(context.Background())
@@ -165,12 +168,63 @@ func (d *Desk) step(ctx context.Context, mark, store string, ids []tideover.ID, 
 // Hello takes the greeting of an edge's process. Features and software of the welcome are the caller's to fill in. Errors:
 // [ledger.ErrSuperseded], [ledger.ErrStoreUnknown], [ledger.ErrStopped].
 func (d *Desk) Hello(ctx context.Context, store string, h wire.Hello) (w wire.Welcome, err error) {
+	var asked bool
+	var from, reused uint64
 	err = d.ledger.Update(ctx, ledger.Update{Store: store, Mark: "hub.hello", Step: func(v *ledger.View) (err error) {
+		asked = v.Store.Replay
 		w, err = v.Hello(h)
+		from, reused = v.Store.LostFrom, v.Store.Reused
 		return err
 	}})
+	if err == nil && reused != 0 {
+		err = d.retell(ctx, store, from, reused)
+	}
+	if err == nil && w.Replay && !asked {
+		d.log.Warn("this hub was restored from an older copy: the store is asked for every end that it was told since", "store", store, "after", w.LostFrom)
+	}
 	w.Ledger = d.ledger.ID()
 	return w, err
+}
+
+// retell has the ends between two outbox positions told at fresh ones: other ends have stood at those positions before.
+func (d *Desk) retell(ctx context.Context, store string, from, through uint64) error {
+	for {
+		page, err := d.ledger.Outbox(store, from, retellMax)
+		if err != nil {
+			return err
+		}
+		var ids []tideover.ID
+		for _, c := range page {
+			if c.HubSeq <= through {
+				ids = append(ids, c.ID)
+			}
+		}
+		err = d.ledger.Update(ctx, ledger.Update{Store: store, IDs: ids, Mark: "hub.hello", Step: func(v *ledger.View) error {
+			v.Retell()
+			return nil
+		}})
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+	}
+}
+
+// retellMax bounds how many ends are told anew in one commit.
+const retellMax = 256
+
+// Replayed notes that a process of a store's edge has told again every end that its welcome asked for.
+func (d *Desk) Replayed(ctx context.Context, store string, incarnation [16]byte) error {
+	var done bool
+	err := d.ledger.Update(ctx, ledger.Update{Store: store, Mark: "hub.replayed", Step: func(v *ledger.View) error {
+		before := v.Store.Replay
+		v.Replayed(incarnation)
+		done = before && !v.Store.Replay
+		return nil
+	}})
+	if err == nil && done {
+		d.log.Info("the store has told again what this hub had lost", "store", store)
+	}
+	return err
 }
 
 // Anchor keeps a newer committed head of an edge's chain.

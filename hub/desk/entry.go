@@ -43,6 +43,7 @@ func (d *Desk) attach(ctx context.Context, k ledger.Key, l *listener, open, inte
 	if e == nil {
 		e = &entry{listeners: make(map[*listener]struct{}), kick: make(chan struct{}, 1)}
 		d.entries[k] = e
+		d.of[k.Store]++
 	}
 	if l != nil {
 		e.listeners[l] = struct{}{}
@@ -87,6 +88,9 @@ func (d *Desk) drop(k ledger.Key, e *entry) {
 	}
 	if !e.running && len(e.listeners) == 0 && d.entries[k] == e {
 		delete(d.entries, k)
+		if d.of[k.Store]--; d.of[k.Store] == 0 {
+			delete(d.of, k.Store)
+		}
 	}
 }
 

@@ -17,7 +17,7 @@ func (d *Desk) Submit(ctx context.Context, store string, incarnation [16]byte, s
 		tell(wire.Refused{Reason: wire.ReasonMalformed, Detail: why})
 		return
 	}
-	if !d.admit(tell) {
+	if !d.admit(store, tell) {
 		return
 	}
 	ids := append([]tideover.ID{s.ID}, ledger.Others(s.Request)...)
@@ -45,7 +45,7 @@ func (d *Desk) Ask(ctx context.Context, store string, a wire.Ask, tell Listener)
 // Cancel bars an id or undoes it. A call of the platform that is under way is given up: it would have to be undone anyway.
 func (d *Desk) Cancel(ctx context.Context, store string, _ [16]byte, m wire.Cancel, tell Listener) {
 	if m.ID != tideover.MakeID(store, m.TerminalUID, m.Key) {
-		tell(wire.Refused{Reason: wire.ReasonMalformed, Detail: "the id is not that of store, terminal and key"})
+		tell(wire.Refused{Reason: wire.ReasonMalformed, Detail: wrongID})
 		return
 	}
 	d.take(ctx, taking{
@@ -56,7 +56,7 @@ func (d *Desk) Cancel(ctx context.Context, store string, _ [16]byte, m wire.Canc
 
 // Expire keeps a tombstone: an end that the edge has told by itself for something that it never sent.
 func (d *Desk) Expire(ctx context.Context, store string, _ [16]byte, e wire.Expire, tell Listener) {
-	if why := malformed(store, e.Submit); why != "" {
+	if why := malformedOrBarred(store, e.Submit); why != "" {
 		tell(wire.Refused{Reason: wire.ReasonMalformed, Detail: why})
 		return
 	}
@@ -66,12 +66,50 @@ func (d *Desk) Expire(ctx context.Context, store string, _ [16]byte, e wire.Expi
 	})
 }
 
+// Settle takes a person's word on what no machine can resolve, once.
+func (d *Desk) Settle(ctx context.Context, store string, m wire.Settle, tell Listener) {
+	if why := malformedOrBarred(store, m.Submit); why != "" {
+		tell(wire.Refused{Reason: wire.ReasonMalformed, Detail: why})
+		return
+	}
+	d.take(ctx, taking{
+		store: store, of: &m.Submit, mark: "hub.settle", tell: tell,
+		step: func(v *ledger.View) ledger.Decision { return v.Settle(m) },
+	})
+}
+
+// Replay takes back an end that the ledger has lost and the edge's journal has. A call of the platform that is under way goes on: what it
+// is answered must not be overlooked.
+func (d *Desk) Replay(ctx context.Context, store string, m wire.Replay, tell Listener) {
+	if why := malformedOrBarred(store, m.Submit); why != "" {
+		tell(wire.Refused{Reason: wire.ReasonMalformed, Detail: why})
+		return
+	}
+	d.take(ctx, taking{
+		store: store, of: &m.Submit, mark: "hub.replay", tell: tell,
+		step: func(v *ledger.View) ledger.Decision { return v.Replay(m) },
+	})
+}
+
+// malformedOrBarred says the same as malformed, but of an id that was barred by its key there is nothing to judge but the id.
+func malformedOrBarred(store string, s wire.Submit) string {
+	if s.Request.Kind != tideover.KindNone {
+		return malformed(store, s)
+	}
+	if s.ID != tideover.MakeID(store, s.TerminalUID, s.Key) {
+		return wrongID
+	}
+	return ""
+}
+
+const wrongID = "the id is not that of store, terminal and key"
+
 // malformed says what makes a request one that no edge of this store can have made.
 func malformed(store string, s wire.Submit) string {
 	r := s.Request
 	switch {
 	case s.ID != tideover.MakeID(store, s.TerminalUID, s.Key):
-		return "the id is not that of store, terminal and key"
+		return wrongID
 	case r.Kind < tideover.KindSale || r.Kind > tideover.KindAdvice:
 		return "the kind is unknown"
 	case r.Kind != tideover.KindReversal && (r.Amount <= 0 || r.Currency == ""):
@@ -86,10 +124,10 @@ func malformed(store string, s wire.Submit) string {
 	return ""
 }
 
-// admit refuses where the desk stops, or has all that it can take.
-func (d *Desk) admit(tell Listener) bool {
+// admit refuses where the desk stops, or has all that it can take, of this store or of all.
+func (d *Desk) admit(store string, tell Listener) bool {
 	d.mu.Lock()
-	stopping, full := d.stopping, len(d.entries) >= entriesMax
+	stopping, full := d.stopping, len(d.entries) >= entriesMax || d.of[store] >= storeEntriesMax
 	d.mu.Unlock()
 	switch {
 	case stopping:
@@ -106,6 +144,7 @@ func (d *Desk) admit(tell Listener) bool {
 type taking struct {
 	store     string
 	ids       []tideover.ID
+	of        *wire.Submit // where ids are not given: this one's, and its original's
 	mark      string
 	step      func(*ledger.View) ledger.Decision
 	tell      Listener
@@ -114,6 +153,13 @@ type taking struct {
 
 // take runs a frame's step and carries on from there. Where the ledger has stopped nothing is told: what became of it is not known.
 func (d *Desk) take(ctx context.Context, t taking) {
+	if t.of != nil {
+		var err error
+		if t.ids, err = d.idsOf(t.store, t.of); err != nil {
+			d.log.Debug("not taken", "txn", t.of.ID.String(), "store", t.store, "err", err)
+			return
+		}
+	}
 	row, dec, err := d.step(ctx, t.mark, t.store, t.ids, t.step)
 	switch {
 	case errors.Is(err, ledger.ErrStoreUnknown):
@@ -123,6 +169,19 @@ func (d *Desk) take(ctx context.Context, t taking) {
 	default:
 		d.carry(ctx, t, row, dec)
 	}
+}
+
+// idsOf names the rows that a step on a transaction needs. Where the edge does not know the request, the ledger may.
+func (d *Desk) idsOf(store string, s *wire.Submit) ([]tideover.ID, error) {
+	others := ledger.Others(s.Request)
+	if s.Request.Kind == tideover.KindNone {
+		row, err := d.ledger.Row(store, s.ID)
+		if err != nil {
+			return nil, err
+		}
+		others = row.Others()
+	}
+	return append([]tideover.ID{s.ID}, others...), nil
 }
 
 // carry does what a decision says.

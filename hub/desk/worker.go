@@ -2,6 +2,7 @@ package desk
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"tideover"
@@ -32,6 +33,9 @@ func (d *Desk) worker(k ledger.Key, e *entry) {
 			break
 		}
 	}
+	if errors.Is(context.Cause(d.base), errStopping) {
+		w.giveBack()
+	}
 	d.mu.Lock()
 	e.running = false
 	d.drop(k, e)
@@ -48,6 +52,8 @@ type worker struct {
 	due   time.Time // no question before it, but for a hint
 	heard time.Time // when the last call or question was over
 	hints int       // questions that a hint brought forward
+
+	called uint64 // the fence under which the platform was called last
 }
 
 // do carries out one action, or waits for its time; then the row is to be read again.
@@ -98,9 +104,33 @@ func (w *worker) pause(d time.Duration) bool {
 
 // record commits what the platform said. It is not given up when the desk stops: the call has been made.
 func (w *worker) record(row ledger.Row, mark string, do func(*ledger.View) ledger.Decision) error {
-	ids := append([]tideover.ID{row.ID}, row.Others()...)
-	_, _, err := w.desk.step(context.Background(), mark, w.key.Store, ids, do)
-	return err
+	for {
+		ids := append([]tideover.ID{row.ID}, row.Others()...)
+		_, dec, err := w.desk.step(context.Background(), mark, w.key.Store, ids, do)
+		if err != nil || dec.Verdict != ledger.Wait || len(ids) > 1 {
+			return err
+		}
+		// The request was heard since the row was read, and the step needs its original.
+		if row, err = w.desk.ledger.Row(w.key.Store, w.key.ID); err != nil {
+			return err
+		}
+		if len(row.Others()) == 0 {
+			return nil
+		}
+	}
+}
+
+// giveBack gives back a claim under which this process has certainly not called, since it stops.
+func (w *worker) giveBack() {
+	d := w.desk
+	row, err := d.ledger.Row(w.key.Store, w.key.ID)
+	if err != nil || row.State != tideover.RowClaimed || row.Owner != d.ledger.Owner() || row.Fence == w.called || row.Kind() == tideover.KindReversal {
+		return
+	}
+	err = w.record(row, "hub.giveback", func(v *ledger.View) ledger.Decision { return v.GiveBack(d.ledger.Owner(), row.Fence) })
+	if err != nil {
+		d.log.Debug("not given back", "txn", row.ID.String(), "err", err)
+	}
 }
 
 // begin takes a place among the calls; end gives it back. The call is given up when the desk stops, when its time is over, or, where
@@ -149,6 +179,7 @@ func (w *worker) call(row ledger.Row) error {
 	if err != nil {
 		return err
 	}
+	w.called = row.Fence
 	die.At("hub.call.before")
 	a, err := d.Platform.Pay(ctx, platform.Payment{
 		ID: row.ID, Store: w.key.Store, Terminal: s.Terminal, Request: s.Request, CreatedAt: s.CreatedAt, ExpiresAt: row.ExpiresAt,

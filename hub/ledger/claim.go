@@ -33,10 +33,10 @@ func (v *View) Claim(s wire.Submit, incarnation [16]byte, lease Lease) Decision 
 	if incarnation != v.Store.Incarnation {
 		return refuse(wire.ReasonSuperseded, ErrSuperseded.Error())
 	}
-	if s.Request.Kind == tideover.KindRefund && v.amnesic() {
+	if s.Request.Kind == tideover.KindRefund && v.amnesic() && !s.Again {
 		return Decision{Verdict: Wait, Why: "the ledger may have lost its original, or other refunds of that"}
 	}
-	again := s.Again || v.orphaned(s.Request.Kind)
+	again := s.Again || v.orphaned()
 	v.enter(s.ID)
 	r.heard(s)
 	switch {

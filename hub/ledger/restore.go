@@ -69,15 +69,18 @@ func (v *View) lost() bool {
 }
 
 // orphaned says whether a request that its edge has never sent may be a till's repetition of one that an earlier router has sent to the
-// ledger that was lost: neither journal nor ledger would know. Of a sale that is only likely while it could still have been waited for;
-// to ask first for longer would, with a platform that may be called once, sell nothing.
-func (v *View) orphaned(k tideover.Kind) bool {
+// ledger that was lost: neither journal nor ledger would know. That is reckoned with for as long as a till may wait for a sale; to ask
+// first for longer would, with a platform that may be called once, let nothing through.
+func (v *View) orphaned() bool {
 	since := max(v.Store.GapAt, v.Store.LostAt)
-	return v.gap() && v.lost() && (k != tideover.KindSale || v.Now < since.Add(tideover.ExpiresInMax))
+	return v.gap() && v.lost() && v.Now < since.Add(tideover.ExpiresInMax)
 }
 
 // amnesic says whether ends that the edge has may be missing here, or may differ: meanwhile nothing is decided that they could forbid.
-func (v *View) amnesic() bool { return v.Store.Replay || v.Store.Restored != v.History.Restored }
+// Whether this ledger was put back to an older copy is not known before the edge has said hello to it as it now is.
+func (v *View) amnesic() bool {
+	return v.Store.Replay || v.Store.Restored != v.History.Restored || v.Store.HeardIn != v.History.Epoch()
+}
 
 // Retell gives the rows that owe their edge an end fresh places in the outbox where their places were given out a second time:
 // [Store.LostFrom] is before the first such place, [Store.Reused] the last one. Without rows it notes that none is left.
@@ -135,6 +138,8 @@ func (v *View) Replay(m wire.Replay) Decision {
 		if r.State != tideover.RowReversing {
 			v.undo(r, r.EndAs, "approved, as the edge tells again, and to be undone since")
 		}
+	case result == tideover.StateApproved && r.State == tideover.RowManual && (r.CancelAsked || r.EndAs != tideover.StateNone):
+		v.executed(r) // and to be undone since, which no machine could
 	case r.State == tideover.RowReversing && r.Approved && result != tideover.StateReversed:
 		// It was told to be approved and is being undone: that is what the edge will hear.
 	default:
@@ -189,8 +194,20 @@ func (v *View) retake(r *Row, m wire.Replay) {
 	r.Corrected, r.Tombstone = m.Corrected, false
 	v.ended(r, out, accounted(r))
 	r.HubSeq, r.Acked, r.UpdatedAt = m.HubSeq, true, v.Now
-	if r.Kind() == tideover.KindReversal && out.Result == tideover.StateApproved && v.original().State == tideover.RowNone {
-		v.bar(v.original())
+	if r.Kind() == tideover.KindReversal && out.Result == tideover.StateApproved {
+		v.undoneOnce()
+	}
+}
+
+// undoneOnce sees to the original of a reversal that was approved: what undid it may be lost with its end.
+func (v *View) undoneOnce() {
+	switch o := v.original(); {
+	case o.State == tideover.RowNone:
+		v.bar(o)
+	case o.State == tideover.RowDone && o.Approved && o.Account.Refunded == 0 && o.Account.Refunding == 0:
+		v.undo(o, tideover.StateCancelled, "its reversal was approved, as the edge tells again")
+	case o.State == tideover.RowInDoubt:
+		v.cancelOpen(o)
 	}
 }
 

@@ -214,6 +214,7 @@ func (r *Row) expired(now tideover.Millis) bool {
 func (r *Row) heard(s wire.Submit) {
 	if !r.Known() {
 		r.Request = s
+		r.Request.Anchor = wire.Anchor{}               // the store's, not the transaction's
 		if r.State == tideover.RowDone && r.Approved { // see witness
 			r.Account.Approved = max(r.Account.Approved, s.Request.Amount)
 		}
