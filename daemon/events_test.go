@@ -81,11 +81,14 @@ type follower struct {
 	knows map[tideover.ID]tideover.Transaction
 }
 
+// lastKey is of a transaction after which a follower reads no more.
+const lastKey = "last"
+
 // happened is one event as a till reads it.
 type happened struct{ name, id, data string }
 
-// follow reads at most n events, and fewer where none comes for a time.
-func (f *front) follow(w *follower, n int, quiet time.Duration) (told []string, err error) {
+// follow reads at most n events, and fewer where none comes for a time after the first sure ones.
+func (f *front) follow(w *follower, sure, n int, quiet time.Duration) (told []string, err error) {
 	ctx, leave := context.WithCancel(f.Context())
 	defer leave()
 	req := f.request(ctx, w.till, "GET", "/v1/events", "")
@@ -125,6 +128,10 @@ func (f *front) follow(w *follower, n int, quiet time.Duration) (told []string, 
 		}
 	}()
 	for len(told) < n {
+		patience := quiet
+		if len(told) < sure {
+			patience = 10 * time.Second
+		}
 		select {
 		case e, ok := <-events:
 			if !ok {
@@ -139,7 +146,10 @@ func (f *front) follow(w *follower, n int, quiet time.Duration) (told []string, 
 			}
 			w.at, w.knows[tx.ID] = e.id, tx
 			told = append(told, tx.Key+" "+tx.State.String())
-		case <-time.After(quiet):
+			if tx.Key == lastKey {
+				return told, nil
+			}
+		case <-time.After(patience):
 			return told, nil
 		}
 	}
@@ -148,7 +158,7 @@ func (f *front) follow(w *follower, n int, quiet time.Duration) (told []string, 
 
 func (f *front) wantTold(w *follower, want ...string) {
 	f.Helper()
-	told, err := f.follow(w, 1<<30, 100*time.Millisecond)
+	told, err := f.follow(w, len(want), 1<<30, 100*time.Millisecond)
 	if err != nil || fmt.Sprint(told) != fmt.Sprint(want) {
 		f.Fatalf("told %q, want %q, %v", told, want, err)
 	}
@@ -238,6 +248,8 @@ func TestEvents_MissNothing(t *testing.T) {
 	followers := make([]*follower, tills)
 	for i := range followers {
 		followers[i] = &follower{till: fmt.Sprint("till-", i), knows: map[tideover.ID]tideover.Transaction{}}
+		h.sell(t, terminal.Caller{UID: followers[i].till, Name: followers[i].till}, "first", 1)
+		f.wantTold(followers[i], "first queued") // from here on it has a place
 	}
 	var hubSeq atomic.Uint64
 	for epoch := range epochs {
@@ -261,7 +273,7 @@ func TestEvents_MissNothing(t *testing.T) {
 			})
 			all.Go(func() {
 				for range 20 {
-					if _, err := f.follow(w, 1+rand.IntN(4), 20*time.Millisecond); err != nil {
+					if _, err := f.follow(w, 0, 1+rand.IntN(4), 20*time.Millisecond); err != nil {
 						t.Error(err)
 					}
 					for id, tx := range w.knows {
@@ -279,11 +291,13 @@ func TestEvents_MissNothing(t *testing.T) {
 		f = f.restart(h)
 	}
 	for _, w := range followers {
-		if _, err := f.follow(w, 1<<30, 200*time.Millisecond); err != nil {
-			t.Fatal(err)
+		h.sell(t, terminal.Caller{UID: w.till, Name: w.till}, lastKey, 1)
+		told, err := f.follow(w, 1<<30, 1<<30, 0)
+		if err != nil || told[len(told)-1] != "last queued" {
+			t.Fatalf("told %q, %v", told, err)
 		}
 		list, _, err := h.queue.List(queue.Filter{Terminal: w.till})
-		if err != nil || len(list) != each*epochs {
+		if err != nil || len(list) != each*epochs+2 {
 			t.Fatalf("%d, %v", len(list), err)
 		}
 		for _, tx := range list {

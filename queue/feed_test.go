@@ -258,6 +258,10 @@ func TestFeed_LosesNothing(t *testing.T) {
 	readers := map[string]*reader{}
 	for _, till := range tills {
 		readers[till] = newReader(t, till)
+		s.accept(draft(till, "first"))
+		f := readers[till].connect(s.q)
+		wantTold(t, readers[till].drain(f), "first queued") // from here on it has a place
+		f.Close()
 	}
 	var hubSeq uint64
 	var mu sync.Mutex
@@ -292,7 +296,7 @@ func TestFeed_LosesNothing(t *testing.T) {
 		r.drain(f)
 		f.Close()
 		list, _, err := s.q.List(Filter{Terminal: till})
-		if err != nil || len(list) != epochs*3*each {
+		if err != nil || len(list) != epochs*3*each+1 {
 			t.Fatalf("%d, %v", len(list), err)
 		}
 		for _, tx := range list {
