@@ -294,14 +294,14 @@ func (t *Till) told(key string, x tideover.Transaction, router int) {
 	if !x.Final() {
 		return
 	}
-	if n.End != nil && n.End.State != x.State && !x.Corrected && (n.End.State != tideover.StateApproved || x.State != tideover.StateReversed) {
+	if n.End != nil && n.teller == router && n.End.State != x.State && !x.Corrected && (n.End.State != tideover.StateApproved || x.State != tideover.StateReversed) {
 		n.Wrong = append(n.Wrong, fmt.Sprintf("it was told %q and then %q", n.End.State, x.State))
 	}
 	if n.End == nil || n.End.State != x.State {
 		n.Ends = append(n.Ends, x.State)
 		n.Acked = false
 	}
-	n.End = &x
+	n.End, n.teller = &x, router // another router may have an older disk, and takes that for the end until it has heard the hub
 }
 
 // ask looks at a press until it is answered; [errUnknown] where the router was replaced and has never heard of it.

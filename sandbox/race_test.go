@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -22,6 +23,7 @@ const (
 	racesSmall   = 300 // of a platform that is status_only
 
 	racesPerTill = 8 // at once
+	listeners    = 3 // tills that follow their stream of events beside that
 	// fuseMax is how long a cancel waits for an instant that may never come: under kills the platform is perhaps not called at all.
 	fuseMax = 1500 * time.Millisecond
 	// raceMax and raceEach bound what all of them may take together.
@@ -329,6 +331,11 @@ func raceIn(t *testing.T, races int, o Options) *campaign {
 		t.Errorf("after %v there are races without an end", limit)
 		c.abort()
 	}).Stop()
+	hear, deaf := context.WithCancel(c.ctx)
+	defer deaf()
+	for _, till := range c.tills[:listeners] {
+		go till.Listen(hear)
+	}
 	began := time.Now()
 	c.races(races/3, w)
 	t.Logf("%v in peace", time.Since(began).Round(time.Millisecond))
@@ -341,10 +348,33 @@ func raceIn(t *testing.T, races int, o Options) *campaign {
 	c.settle()
 	v := c.judge()
 	c.ends(v)
+	c.heard(c.tills[:listeners])
 	if answered := v.Cancelled + c.refusedCancels(); answered < races*2/3 {
 		t.Errorf("%d of %d cancels were answered", answered, races)
 	}
 	return c
+}
+
+// heard wants each end of these tills to have come by their streams of events as well, the last word last.
+func (c *campaign) heard(tills []*Till) {
+	c.t.Helper()
+	for _, till := range tills {
+		for deadline := time.Now().Add(endMax); ; time.Sleep(50 * time.Millisecond) {
+			var missing []Note
+			for _, n := range till.Notes() {
+				if n.End != nil && n.Streamed != n.End.State {
+					missing = append(missing, n)
+				}
+			}
+			if len(missing) == 0 {
+				break
+			}
+			if time.Now().After(deadline) {
+				c.t.Errorf("%s was told %d ends that its stream of events has not: %+v", till.Name, len(missing), missing[0])
+				break
+			}
+		}
+	}
 }
 
 // refusedCancels counts the presses whose cancel was refused, since they had been acknowledged.

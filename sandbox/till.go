@@ -52,11 +52,13 @@ type Note struct {
 	Acked    bool                  // the edge has taken the acknowledgement of End
 	Refused  tideover.Code         // the press was refused for good, and nothing of it was stored
 	Cancel   Cancel
-	Wrong    []string // answers that break the contract
+	Streamed tideover.State // as the stream of events told it last: see Till.Listen
+	Wrong    []string       // answers that break the contract
 
 	known  bool   // an answer of 200 or 202 was heard from the present router
 	seq    uint64 // the newest that the present router has told
 	open   bool   // what was told under that seq is not an end
+	teller int    // the router that has told End
 	shown  bool   // an acknowledgement was sent, and perhaps taken
 	forgot bool   // the till has crashed since it last heard of the press: it has the key, and no id
 }
@@ -241,9 +243,27 @@ var errCut = errors.New("the answer broke off")
 func (t *Till) call(ctx context.Context, method, path string, header http.Header, body []byte, wait time.Duration) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait+patience)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, method, t.base+path, bytes.NewReader(body))
+	r, err := t.request(ctx, method, path, header, body)
 	if err != nil {
 		return answer{}, err
+	}
+	res, err := t.client.Do(r)
+	if err != nil {
+		return answer{}, err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(res.Body, answerMax))
+	if err != nil {
+		return answer{}, fmt.Errorf("%w: %w", errCut, err)
+	}
+	return answer{status: res.StatusCode, body: b}, nil
+}
+
+// request makes a request of this till.
+func (t *Till) request(ctx context.Context, method, path string, header http.Header, body []byte) (*http.Request, error) {
+	r, err := http.NewRequestWithContext(ctx, method, t.base+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
 	}
 	r.GetBody = nil // repeats are the till's own, none is made behind its back
 	maps.Copy(r.Header, header)
@@ -256,16 +276,7 @@ func (t *Till) call(ctx context.Context, method, path string, header http.Header
 	} else {
 		r.Header.Set("Tideover-Terminal", t.Name)
 	}
-	res, err := t.client.Do(r)
-	if err != nil {
-		return answer{}, err
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(res.Body, answerMax))
-	if err != nil {
-		return answer{}, fmt.Errorf("%w: %w", errCut, err)
-	}
-	return answer{status: res.StatusCode, body: b}, nil
+	return r, nil
 }
 
 // rest pauses between two tries, with full jitter.
