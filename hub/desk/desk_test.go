@@ -424,6 +424,7 @@ func TestDesk_RestartsCarryOn(t *testing.T) {
 		}
 		time.Sleep(time.Duration(5+7*round) * time.Millisecond)
 		h.restart()
+		h.hello(current)
 	}
 	for i, s := range all {
 		c := h.ask(s)

@@ -249,6 +249,7 @@ func TestDesk_GivesBackWhatItHasNotCalled(t *testing.T) {
 		t.Fatal("every claim was called in time: the test shows nothing")
 	}
 	h.restart()
+	h.hello(current)
 	for _, s := range all {
 		if c := h.ask(s).confirmation(); c.Outcome.Result != tideover.StateApproved {
 			t.Fatalf("%+v", c)

@@ -79,8 +79,11 @@ func (v *View) orphaned() bool {
 // amnesic says whether ends that the edge has may be missing here, or may differ: meanwhile nothing is decided that they could forbid.
 // Whether this ledger was put back to an older copy is not known before the edge has said hello to it as it now is.
 func (v *View) amnesic() bool {
-	return v.Store.Replay || v.Store.Restored != v.History.Restored || v.Store.HeardIn != v.History.Epoch()
+	return v.Store.Forgetful(v.History) || v.Store.HeardIn != v.History.Epoch()
 }
+
+// Forgetful says whether the store's edge has yet to tell what a ledger with this history is known to have lost of it.
+func (s *Store) Forgetful(h History) bool { return s.Replay || s.Restored != h.Restored }
 
 // Retell gives the rows that owe their edge an end fresh places in the outbox where their places were given out a second time:
 // [Store.LostFrom] is before the first such place, [Store.Reused] the last one. Without rows it notes that none is left.
@@ -138,7 +141,7 @@ func (v *View) Replay(m wire.Replay) Decision {
 		if r.State != tideover.RowReversing {
 			v.undo(r, r.EndAs, "approved, as the edge tells again, and to be undone since")
 		}
-	case result == tideover.StateApproved && r.State == tideover.RowManual && (r.CancelAsked || r.EndAs != tideover.StateNone):
+	case result == tideover.StateApproved && r.State == tideover.RowManual && r.CancelAsked && m.Outcome.Code != CodeSettled:
 		v.executed(r) // and to be undone since, which no machine could
 	case r.State == tideover.RowReversing && r.Approved && result != tideover.StateReversed:
 		// It was told to be approved and is being undone: that is what the edge will hear.

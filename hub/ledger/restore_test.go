@@ -25,6 +25,12 @@ func replay(s wire.Submit, as tideover.State, seq uint64) func(*view) {
 	return func(v *view) { v.Replay(replayOf(s, as, seq)) }
 }
 
+func settledAs(s wire.Submit, as tideover.State, seq uint64) func(*view) {
+	m := replayOf(s, as, seq)
+	m.Outcome.Code = ledger.CodeSettled
+	return func(v *view) { v.Replay(m) }
+}
+
 func settle(s wire.Submit, as tideover.State) func(*view) {
 	return func(v *view) { v.Settle(wire.Settle{Submit: s, As: as, By: "lin", Reason: "the bank says so"}) }
 }
@@ -84,7 +90,8 @@ var restoreTable = []struct {
 	{"being undone in the copy: undone", sale, steps(approved, cancel(sale), forgetful), replay(sale, stReversed, 12), tideover.RowReversing, tideover.RowReversed, stReversed, 12, 0},
 	{"being undone in the copy: never executed", sale, steps(claim(sale), record(silence), cancel(sale), forgetful), replay(sale, stCancelled, 12), tideover.RowReversing, tideover.RowRefused, stCancelled, 12, 0},
 	{"being undone in the copy: declined", sale, steps(claim(sale), record(silence), cancel(sale), forgetful), replay(sale, stDeclined, 12), tideover.RowReversing, tideover.RowDone, stDeclined, 12, 0},
-	{"needs a person in the copy: settled", sale, steps(needsPerson, forgetful), replay(sale, stApproved, 12), tideover.RowManual, tideover.RowDone, stApproved, 12, 0},
+	{"needs a person in the copy: settled", sale, steps(needsPerson, forgetful), settledAs(sale, stApproved, 12), tideover.RowManual, tideover.RowDone, stApproved, 12, 0},
+	{"needs a person after a cancel: approved before it", sale, steps(needsPerson, forgetful), replay(sale, stApproved, 12), tideover.RowManual, tideover.RowManual, 0, 0, 0},
 	{"needs a person in the copy: undone", sale, steps(needsPerson, forgetful), replay(sale, stReversed, 12), tideover.RowManual, tideover.RowReversed, stReversed, 12, 0},
 	{"needs a person here, ended elsewhere", sale, steps(needsPerson, forgetful), replay(sale, stCancelled, 12), tideover.RowManual, tideover.RowRefused, stCancelled, 12, 0},
 	{"ended in the copy, undone since", sale, steps(approved, forgetful), replay(sale, stReversed, 12), tideover.RowDone, tideover.RowReversed, stReversed, 12, 0},
@@ -581,5 +588,58 @@ func TestView_ReplacedRouterAtARestoredHub(t *testing.T) {
 		if claim(s)(v); v.Rows[0].State != c.want {
 			t.Errorf("%s: %q", name, v.Rows[0].State)
 		}
+	}
+}
+
+// opened lets a view be of a ledger that was opened anew: its edge has not said hello since.
+func opened(v *view) {
+	v.History.Epochs = [][16]byte{{1}, {2}}
+	v.Store.HeardIn = v.History.Epochs[0]
+}
+
+// Whether a ledger was put back to an older copy is not known before the edge has said hello: until then what is in doubt is asked about, and
+// neither called nor undone, since an end that was lost may say otherwise. It keeps out a sale that was cancelled in the lost time, and called.
+func TestView_DecidesNothingBeforeTheFirstHello(t *testing.T) {
+	for name, late := range map[string]bool{"missing": false, "too old, and missing": true, "too old, and silent": true} {
+		answer := missing
+		if name == "too old, and silent" {
+			answer = silence
+		}
+		v := on(sale, claim(sale), record(silence), opened)
+		if late {
+			v.Now = sale.ExpiresAt + 1
+		}
+		v.Record(v.Rows[0].Fence, answer, true, policy, lease)
+		if got := v.Rows[0].State; got != tideover.RowInDoubt {
+			t.Errorf("%s: %s before the edge was heard", name, got)
+		}
+		if _, err := v.Hello(wire.Hello{Incarnation: current, Epoch: [16]byte{1}}); err != nil {
+			t.Fatal(err)
+		}
+		v.Record(v.Rows[0].Fence, answer, true, policy, lease)
+		if got := v.Rows[0].State; got == tideover.RowInDoubt {
+			t.Errorf("%s: nothing follows after the hello", name)
+		}
+	}
+}
+
+// A reversal that was approved in the lost time has undone its original, whatever is left of that: it is undone again, which the platform
+// knows, and the edge hears of it.
+func TestView_ReplayedReversalUndoesItsOriginal(t *testing.T) {
+	v := on(reversal, forgetful)
+	o := on(sale, claim(sale), record(yes)).Rows[0]
+	v.Rows[1] = o
+	replay(reversal, stApproved, 12)(v)
+	if got := v.Rows[1].State; got != tideover.RowReversing {
+		t.Errorf("its original is %s", got)
+	}
+}
+
+// A cancel that no machine could carry out is not forgotten for an approval from before it.
+func TestView_ReplayOfAnApprovalThatIsToBeUndone(t *testing.T) {
+	v := on(sale, needsPerson, cancel(sale), forgetful)
+	replay(sale, stApproved, 12)(v)
+	if r := v.Rows[0]; r.State != tideover.RowManual || !r.Approved {
+		t.Errorf("got %s", r.State)
 	}
 }

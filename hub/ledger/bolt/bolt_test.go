@@ -212,6 +212,7 @@ func TestLedger_OutboxIsKeptUntilExactlyAcknowledged(t *testing.T) {
 func TestLedger_OutboxWhileAnEndIsUndone(t *testing.T) {
 	path := create(t)
 	l, end := open(t, path)
+	hello(t, l, store)
 	s := request("a")
 	claim(t, l, s)
 	record(t, l, s)
@@ -233,6 +234,7 @@ func TestLedger_OutboxWhileAnEndIsUndone(t *testing.T) {
 	}
 	end()
 	l, _ = open(t, path)
+	hello(t, l, store)
 	if st, err := l.Stats(); err != nil || st.Outbox != 0 || st.Open != 1 {
 		t.Errorf("%+v, %v", st, err)
 	}
