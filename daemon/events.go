@@ -1,10 +1,9 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
 	"encoding/hex"
-	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -67,8 +66,9 @@ func (d *desk) Unfinished(
 			oldest = append(oldest, t)
 		}
 	})
-	slices.SortFunc(oldest, func(a, b tideover.Transaction) int {
-		return cmp.Or(cmp.Compare(a.CreatedAt, b.CreatedAt), cmp.Compare(a.Seq, b.Seq))
+	sort.Slice(oldest, func(i, j int) bool {
+		a, b := &oldest[i], &oldest[j]
+		return a.CreatedAt < b.CreatedAt || a.CreatedAt == b.CreatedAt && a.Seq < b.Seq
 	})
 	all = len(oldest)
 	return oldest[:min(limit, all)], all, nil

@@ -6,7 +6,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
-	"slices"
+	"sort"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -59,7 +59,7 @@ func List() ([]Link, error) {
 				link.Addresses = append(link.Addresses, netip.PrefixFrom(ip.Unmap(), ones))
 			}
 		}
-		slices.SortFunc(link.Addresses, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
+		sort.Slice(link.Addresses, func(i, j int) bool { return link.Addresses[i].Addr().Less(link.Addresses[j].Addr()) })
 		all = append(all, link)
 	}
 	return all, nil

@@ -1,10 +1,10 @@
 package queue
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
@@ -192,7 +192,7 @@ func inOrder(seqs map[tideover.ID]uint64, limit uint64) []change {
 	for id, seq := range seqs {
 		round = append(round, change{id, seq})
 	}
-	slices.SortFunc(round, func(a, b change) int { return cmp.Compare(a.through, b.through) })
+	sort.Slice(round, func(i, j int) bool { return round[i].through < round[j].through })
 	for i := range round {
 		round[i].through = min(round[i].through, limit)
 	}

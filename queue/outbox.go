@@ -1,10 +1,9 @@
 package queue
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"slices"
+	"sort"
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
@@ -109,7 +108,7 @@ func (q *Queue) EndsAfter(position uint64) ([]tideover.ID, error) {
 	for id := range newest {
 		ids = append(ids, id)
 	}
-	slices.SortFunc(ids, func(a, b tideover.ID) int { return cmp.Compare(newest[a], newest[b]) })
+	sort.Slice(ids, func(i, j int) bool { return newest[ids[i]] < newest[ids[j]] })
 	return ids, nil
 }
 

@@ -3,7 +3,7 @@ package queue
 import (
 	"context"
 	"slices"
-	"strings"
+	"sort"
 	"time"
 
 	"tideover"
@@ -204,6 +204,6 @@ func (q *Queue) Terminals() []tideover.Terminal {
 	for _, t := range q.terminals {
 		all = append(all, t)
 	}
-	slices.SortFunc(all, func(a, b tideover.Terminal) int { return strings.Compare(a.UID, b.UID) })
+	sort.Slice(all, func(i, j int) bool { return all[i].UID < all[j].UID })
 	return all
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -321,7 +322,7 @@ func (x *exchange) query(known ...string) (params, error) {
 			bad = append(bad, tideover.FieldError{Field: name, Detail: tideover.Text{En: "is given twice", Zh: "重复出现"}})
 		}
 	}
-	slices.SortFunc(bad, func(a, b tideover.FieldError) int { return strings.Compare(a.Field, b.Field) })
+	sort.Slice(bad, func(i, j int) bool { return bad[i].Field < bad[j].Field })
 	return params{values}, fieldsRefusal(bad)
 }
 
