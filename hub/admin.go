@@ -136,14 +136,14 @@ func (a *adminServer) handler() http.Handler {
 		return a.stores.Show(r.Context(), r.PathValue("name"))
 	}))
 	mux.HandleFunc("POST /v1/stores", answer(func(r *http.Request) (NewToken, error) {
-		in, err := adminBody(r)
+		in, err := adminBody[tokenRequest](r)
 		if err != nil {
 			return NewToken{}, err
 		}
 		return a.stores.Add(r.Context(), in.Store, in.life())
 	}))
 	mux.HandleFunc("POST /v1/stores/{name}/rotate", answer(func(r *http.Request) (NewToken, error) {
-		in, err := adminBody(r)
+		in, err := adminBody[tokenRequest](r)
 		if err != nil {
 			return NewToken{}, err
 		}
@@ -159,6 +159,14 @@ func (a *adminServer) handler() http.Handler {
 		}
 		return a.stores.Transaction(r.Context(), id)
 	}))
+	mux.HandleFunc("POST /v1/ledger/backup", slow(answer(func(r *http.Request) (LedgerCopy, error) {
+		in, err := adminBody[copyRequest](r)
+		if err != nil {
+			return LedgerCopy{}, err
+		}
+		return a.stores.Backup(r.Context(), in.Path)
+	})))
+	mux.HandleFunc("POST /v1/ledger/check", slow(answer(func(r *http.Request) (LedgerReport, error) { return a.stores.Check(r.Context()) })))
 	return mux
 }
 
@@ -170,7 +178,7 @@ type tokenRequest struct {
 
 func (t tokenRequest) life() time.Duration { return time.Duration(t.Seconds) * time.Second }
 
-func adminBody(r *http.Request) (in tokenRequest, err error) {
+func adminBody[T any](r *http.Request) (in T, err error) {
 	d := json.NewDecoder(io.LimitReader(r.Body, adminBodyMax))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&in); err != nil {

@@ -21,6 +21,8 @@ type operator interface {
 	List(ctx context.Context) (StoreList, error)
 	Show(ctx context.Context, name string) (Store, error)
 	Transaction(ctx context.Context, id tideover.ID) (TransactionList, error)
+	Backup(ctx context.Context, path string) (LedgerCopy, error)
+	Check(ctx context.Context) (LedgerReport, error)
 }
 
 var (

@@ -69,6 +69,13 @@ func (p *program) storeSheet(s Store) {
 		[]string{p.t("journal seen", "日志位置"), strconv.FormatUint(s.AnchorSeq, 10)},
 		[]string{p.t("terminals", "终端"), strings.Join(terminals, ", ")},
 	)
+	if s.LostAt != 0 {
+		told := p.t("told again by the router", "路由器已补报")
+		if s.Forgetful {
+			told = p.t("not yet told by the router", "路由器尚未补报")
+		}
+		rows = append(rows, []string{p.t("lost by the hub", "hub 曾丢失记录"), p.when(s.LostAt) + ", " + told})
+	}
 	p.table(rows)
 }
 
@@ -126,7 +133,18 @@ func (p *program) statusSheet(s Status) {
 		{p.t("manual", "待人工处理"), strconv.FormatInt(s.Manual, 10)},
 		{p.t("outbox", "待确认"), strconv.FormatInt(s.Outbox, 10)},
 	}
-	p.table(rows)
+	p.table(append(rows, p.restoredRows(s.RestoredAt, s.Forgetful)...))
+}
+
+// namesMax bounds how many names stand in one line.
+const namesMax = 10
+
+// some lists names, and says how many more there are.
+func some(names []string) string {
+	if more := len(names) - namesMax; more > 0 {
+		return strings.Join(names[:namesMax], ", ") + " +" + strconv.Itoa(more)
+	}
+	return strings.Join(names, ", ")
 }
 
 // calledBack tells where the platform gives its hints.

@@ -35,6 +35,10 @@ func (h *hub) status(ctx context.Context) (Status, error) {
 			s.Connected++
 		}
 	}
+	s.RestoredAt = h.state.ledger.RestoredAt()
+	if s.Forgetful, err = h.stores.forgetful(); err != nil {
+		return Status{}, err
+	}
 	s.Well, s.Verdict = verdict(s)
 	return s, nil
 }
@@ -44,6 +48,8 @@ func verdict(s Status) (well bool, line tideover.Text) {
 	switch {
 	case s.Draining:
 		return false, text("draining: the hub is stopping", "正在停止：hub 即将退出")
+	case len(s.Forgetful) > 0:
+		return false, text("restored from an older copy: %d stores have not told yet what it lacks", "已从旧副本恢复：还有 %d 家门店尚未补报副本缺少的结果", len(s.Forgetful))
 	case s.Manual > 0:
 		return false, text("%d of the ledger's transactions need a person", "账本中有 %d 笔交易需要人工处理", s.Manual)
 	}

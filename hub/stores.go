@@ -152,7 +152,8 @@ func (s *stores) List(context.Context) (StoreList, error) {
 func (s *stores) view(row ledger.Store) (Store, error) {
 	v := Store{
 		Store: row.Name, State: stateOf(row, s.state.ledger.Now()), CreatedAt: row.CreatedAt, HeardAt: row.HeardAt,
-		AnchorSeq: row.AnchorSeq, HubSeq: row.HubSeq, Terminals: []tideover.Terminal{},
+		AnchorSeq: row.AnchorSeq, HubSeq: row.HubSeq, Terminals: []tideover.Terminal{}, LostAt: row.LostAt,
+		Forgetful: row.Forgetful(s.state.ledger.History()),
 	}
 	if row.Token.Hash != [32]byte{} && row.Token.UsedBy == [32]byte{} {
 		v.TokenExpiresAt = row.Token.ExpiresAt

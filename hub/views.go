@@ -47,6 +47,8 @@ type Store struct {
 	AnchorSeq      uint64              `json:"anchor_seq"`
 	HubSeq         uint64              `json:"hub_seq"` // ends given out
 	Outbox         int                 `json:"outbox"`  // of them not acknowledged
+	LostAt         tideover.Millis     `json:"lost_at"` // when it was found out last that the ledger has lost a part of the store's past; null: never
+	Forgetful      bool                `json:"forgetful"`
 	Terminals      []tideover.Terminal `json:"terminals"`
 }
 
@@ -109,6 +111,9 @@ type Status struct {
 	Open         int64 `json:"open"`         // of them those that the machine is at work on
 	Manual       int64 `json:"manual"`       // of them those that need a person
 	Outbox       int64 `json:"outbox"`       // ends that edges have not acknowledged
+
+	RestoredAt tideover.Millis `json:"restored_at"` // when the ledger was last found to be an older copy in its own place; null: never
+	Forgetful  []string        `json:"forgetful"`   // stores whose edges have not told yet what the ledger has lost of them
 }
 
 // PlatformStatus is the platform as it is configured.

@@ -17,6 +17,12 @@ import (
 // that takes the ledger for one that was put back, and tells it once more what it has: nothing worse.
 const epochsMax = 1024
 
+// restored is when, and in which epoch, the file was last found to be a copy that was put in the ledger's place.
+type restored struct {
+	Epoch [16]byte        `cbor:"1,keyasint"`
+	At    tideover.Millis `cbor:"2,keyasint"` // ledger time
+}
+
 // begin makes this opening an epoch of the ledger, and notes whether the file is a copy that was put in the ledger's place. Claims of earlier
 // processes have lapsed with the same commit.
 func (l *Ledger) begin() error {
@@ -32,8 +38,9 @@ func (l *Ledger) begin() error {
 			return err
 		}
 	}
+	var restored restored
 	if b := meta.Get(metaRestored); b != nil {
-		if err := decode(metaRestored, b, &h.Restored); err != nil {
+		if err := decode(metaRestored, b, &restored); err != nil {
 			return err
 		}
 	}
@@ -46,8 +53,8 @@ func (l *Ledger) begin() error {
 		if err := decode(metaCopied, copied, &at); err != nil {
 			return err
 		}
-		h.Restored = epoch
-		if err := errors.Join(meta.Put(metaRestored, encode(metaRestored, epoch)), meta.Delete(metaCopied)); err != nil {
+		restored.Epoch, restored.At = epoch, l.Now()
+		if err := errors.Join(meta.Put(metaRestored, encode(metaRestored, restored)), meta.Delete(metaCopied)); err != nil {
 			return err
 		}
 		l.log.Warn("this ledger was restored from a copy: every store is asked what it knows of the time since", "copied_at", at.Time())
@@ -55,7 +62,8 @@ func (l *Ledger) begin() error {
 	if err := meta.Put(metaEpochs, encode(metaEpochs, h.Epochs)); err != nil {
 		return err
 	}
-	l.history = h
+	h.Restored = restored.Epoch
+	l.history, l.restoredAt = h, restored.At
 	if err := l.lapse(tx); err != nil {
 		return err
 	}
@@ -64,6 +72,10 @@ func (l *Ledger) begin() error {
 
 // History returns what the ledger knows of its own life. It is not to be changed.
 func (l *Ledger) History() ledger.History { return l.history }
+
+// RestoredAt returns the ledger time at which the file was last found to be a copy that was put in the ledger's place; 0: never. A copy
+// that was made by other means than [Ledger.Backup] does not say that it is one.
+func (l *Ledger) RestoredAt() tideover.Millis { return l.restoredAt }
 
 // Backup writes a copy of the ledger to path, as of one commit, while the ledger is in use. The copy is checked, and knows that it is
 // one: a ledger that is opened from it tells every store that it has lost what came after. Keys are not in it. Errors are [Error]; where

@@ -162,7 +162,8 @@ type Ledger struct {
 	ran    atomic.Bool
 	counts counts
 
-	history ledger.History // written at open only
+	history    ledger.History // written at open only, as is restoredAt
+	restoredAt tideover.Millis
 
 	durable durable
 }
