@@ -171,10 +171,9 @@ var transitions = func() []Transition {
 		// A person has looked at it. Its settling is asked of the ledger, and comes home as an end.
 		{StateManual, CauseReleased, StateInDoubt, DiskAccepted, DiskAsked},
 		{StateManual, CauseUndo, StateReversing, DiskAccepted, DiskAsked},
-		// What was approved may be undone: by cancel, by a reversal or as a correction.
-		{StateApproved, ToldReversing, StateReversing, DiskEndLater, DiskEndLater},
+		// What was approved may be undone: by cancel, by a reversal or as a correction. Only that end takes its place: what the hub says before
+		// an end is always older than an end that is here, since nothing with an end is sent or asked about.
 		{StateApproved, ToldReversed, StateReversed, DiskEndLater, DiskEndLater},
-		{StateApproved, ToldManual, StateManual, DiskEndLater, DiskEndLater},
 	}
 	for _, from := range open {
 		before := DiskAccepted
@@ -199,11 +198,7 @@ var transitions = func() []Transition {
 	}
 	// An approval after another end is not believed: the hub undoes it and says so, to be acknowledged anew.
 	for _, from := range []State{StateDeclined, StateExpired, StateCancelled} {
-		t = append(t,
-			Transition{from, ToldReversing, StateReversing, DiskEndLater, DiskEndLater},
-			Transition{from, ToldReversed, StateReversed, DiskEndLater, DiskEndLater},
-			Transition{from, ToldManual, StateManual, DiskEndLater, DiskEndLater},
-		)
+		t = append(t, Transition{from, ToldReversed, StateReversed, DiskEndLater, DiskEndLater})
 	}
 	// The same end told twice changes nothing.
 	for end, told := range map[State]Cause{

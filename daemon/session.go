@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"tideover"
 	"tideover/edge"
 	"tideover/queue"
@@ -60,12 +58,14 @@ func (s *session) Welcome(addr string, hello wire.Hello, w wire.Welcome) error {
 		OffChain: w.AnchorSeq != 0 && !holds, Gap: w.Gap || s.queue.Gap(), LostBefore: max(w.LostBefore, s.queue.HearEpoch(w.Epoch)),
 		Replay: w.Replay,
 	}
-	before := s.learn(func(p *edge.Past) { *p = p.Welcomed(said) })
-	if s.Past().Restored && !before.Restored {
-		s.queue.NoteGap(w.AnchorSeq)
+	if said.OffChain && !s.Past().Restored {
 		s.log.Error("this journal is older than the one the hub has heard of: what it holds open is asked about, not sent",
 			"seq", hello.Seq, "hub_seq", w.AnchorSeq)
+		if err := s.queue.NoteGap(s.ctx, w.AnchorSeq); err != nil {
+			return err
+		}
 	}
+	s.learn(func(p *edge.Past) { *p = p.Welcomed(said) })
 	s.hear(w)
 	return nil
 }
@@ -125,65 +125,20 @@ func (s *session) durable(have []queue.Position) {
 	s.uplink.Ack(positions)
 }
 
-// replay tells a hub that was put back to an older copy the ends that it has lost, before anything else is sent. False where it has to
-// be done again.
-func (s *session) replay(ctx context.Context) bool {
-	w := s.heard()
-	ids, err := s.queue.EndsAfter(w.LostFrom)
-	if err != nil {
-		return false
-	}
-	m := s.moment()
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(replayMax)
-	for _, id := range ids {
-		p, err := s.queue.Parcel(id)
-		if err != nil || !p.Final() || p.HubSeq == 0 {
-			continue // it is open again: the hub is asked, as for all that is
-		}
-		submit := submitOf(p, m, false)
-		submit.Request.Payload, submit.Request.Instrument = nil, ""
-		again := wire.Replay{Submit: submit, HubSeq: p.HubSeq, Outcome: *p.Outcome, Corrected: p.Corrected}
-		if p.Kind.Undoes() {
-			// It is accounted under its original, which has to be there first.
-			if group.Wait() != nil {
-				return false
-			}
-		}
-		group.Go(func() error {
-			err := s.uplink.Replay(ctx, again)
-			if refused, ok := errors.AsType[*uplink.RefusedError](err); ok {
-				s.log.Error("the hub does not take an end back that it had told", "txn", again.Submit.ID, "err", refused)
-				return nil
-			}
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		s.log.Debug("not all ends were told again", "err", err)
-		return false
-	}
-	if err := s.uplink.Replayed(); err != nil {
-		return false
-	}
-	s.log.Info("the hub knows again what it had told", "count", len(ids))
-	return true
-}
-
-// replayMax is how many ends are told again at once.
-const replayMax = 64
-
 // bury tells the hub of the ends that this edge has said by itself, so that a stray copy of them is refused for good.
 func (s *session) bury(ctx context.Context) error {
 	for {
 		again, changed := edge.LookAgain, s.uplink.Changed()
 		switch m := s.moment(); {
 		case m.Connected && s.heard().Replay:
-			if again = retryAfter; s.replay(ctx) {
-				s.hear(wire.Welcome{Epoch: s.heard().Epoch})
-				s.catchUp()
-				again = 0
+			again = retryAfter
+			if err := s.replay(ctx); err != nil {
+				s.log.Debug("the hub does not know yet all that it had told", "err", err)
+				break
 			}
+			s.hear(wire.Welcome{})
+			s.catchUp()
+			again = 0
 		case !m.Caught:
 			again = retryAfter
 		case m.Connected:

@@ -127,7 +127,7 @@ func Decide(r, original *Record, m Moment) Step {
 	if s, decided := r.alone(original, remaining, m); decided {
 		return s
 	}
-	again := r.lost(m.Past)
+	again := r.Lost(m.Past)
 	switch {
 	case !m.Connected && remaining <= 0:
 		return Step{Act: ActDoubt, Until: LookAgain, Reason: "it may have left, and no link reaches the hub"}
@@ -164,8 +164,8 @@ func (r *Record) neverLeft() bool {
 	return (r.State == tideover.StateCancelled || r.State == tideover.StateExpired) && r.HubSeq == 0
 }
 
-// lost says whether an earlier copy may have been sent to a ledger that has lost it since.
-func (r *Record) lost(p Past) bool {
+// Lost says whether an earlier copy may have been sent to a ledger that has lost it since.
+func (r *Record) Lost(p Past) bool {
 	return p.LostBefore != 0 && (r.Barred() || r.First <= p.LostBefore && !r.NeverSent())
 }
 

@@ -211,9 +211,6 @@ func (r *Record) Move(cause tideover.Cause, n Note, seq uint64, at tideover.Mill
 		r.Uplink = n.Uplink
 	}
 	r.Left = r.Left || cause != tideover.CauseDoubt
-	if r.Final() && !next.Final() {
-		r.unend()
-	}
 	r.State, r.WaitingFor, r.Seq, r.UpdatedAt = next, waits(next, n), seq, at
 }
 

@@ -42,7 +42,7 @@ func (r *Record) Told(t Told) (e Event, take Take, err error) {
 	switch {
 	case !ok || !t.Outcome.Result.Final():
 		return e, TakeNot, fmt.Errorf("the hub told %q as an end", t.Outcome.Result)
-	// An end that a later word of the hub has taken back in memory is told at its old position again: then it is news.
+	// One that a cancel has taken back is looked at again, also at its old position.
 	case t.HubSeq != 0 && (t.HubSeq < r.HubSeq || t.HubSeq == r.HubSeq && r.EndSeq != 0):
 		return e, TakeAgain, nil
 	case t.HubSeq == 0 && r.State == t.Outcome.Result && r.EndSeq != 0 && !t.Corrected:

@@ -172,7 +172,9 @@ func TestQueue_RemembersWhatTheHubIs(t *testing.T) {
 		t.Fatalf("a new journal: gap %v, epoch %x, journal %x", s.q.Gap(), s.q.Epoch(), journal)
 	}
 	first := s.q.HearEpoch(testEpoch)
-	s.q.NoteGap(1 << 40)
+	if err := s.q.NoteGap(t.Context(), 1<<40); err != nil {
+		t.Fatal(err)
+	}
 	s.flush()
 	s.crash()
 	if seq, _ := s.q.Head(); seq <= 1<<40 {

@@ -181,7 +181,9 @@ func TestFeed_UnknownPlacesReplayWhatIsUnacknowledged(t *testing.T) {
 	}
 	s.flush()
 	restored := s.q.seq
-	s.q.NoteGap(restored + 1000) // the copy that was lost has told of a thousand changes more
+	if err := s.q.NoteGap(t.Context(), restored+1000); err != nil { // the copy that was lost has told of a thousand changes more
+		t.Fatal(err)
+	}
 	s.flush()
 	s.reopen()
 	for name, after := range map[string]uint64{"before it was restored": restored, "in what was lost": restored + 1000, "none": 0, "never said": s.q.seq + 1, "the highest": 1<<64 - 1, "too long ago": 1} {

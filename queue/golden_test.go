@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"tideover"
-	"tideover/edge"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -83,7 +82,6 @@ func writeGolden(t *testing.T) {
 	must(s.q.EndHere(ctx, id("expired"), tideover.CauseExpired, tideover.Outcome{}))
 	s.end(approved(id("approved"), 1))
 	s.end(approved(id("corrected"), 2))
-	must(s.q.Move(id("corrected"), tideover.ToldReversing, edge.Note{}))
 	again := told(id("corrected"), 3, tideover.StateReversed)
 	again.Corrected = true
 	s.end(again)

@@ -203,7 +203,7 @@ func (m *model) tell(t *rapid.T, k *modelled, adopt *edge.Draft) {
 		if err != nil {
 			t.Fatalf("an approval from before the cancel, or an end that means the same: %v", err)
 		}
-		m.flush() // Durable may be called for it
+		m.flush()                            // Durable may be called for it
 		m.hubSeq = max(m.hubSeq, e.HubSeq-1) // it is not taken: the next end has its position
 	case (err == nil) != (refused == nil):
 		t.Fatalf("%s on %s: %v, want %v", cause, k.state, err, refused)

@@ -294,6 +294,28 @@ func (q *Queue) Parcel(id tideover.ID) (Parcel, error) {
 	return q.parcel(r)
 }
 
+// Refunds returns the refunds that have no end, the oldest first. Errors: ErrStopped, ErrDamaged.
+func (q *Queue) Refunds() ([]Parcel, error) {
+	q.mu.Lock()
+	var open []*record
+	for _, r := range q.live {
+		if r.Kind == tideover.KindRefund && r.Counts() {
+			open = append(open, r)
+		}
+	}
+	q.mu.Unlock()
+	sortByFirst(open)
+	parcels := make([]Parcel, 0, len(open))
+	for _, r := range open {
+		p, err := q.parcel(r)
+		if err != nil {
+			return nil, err
+		}
+		parcels = append(parcels, p)
+	}
+	return parcels, nil
+}
+
 // Back gives a transaction back that Next handed out. If it still needs work, it is handed out again after the rest, or at
 // [Queue.Wake]; at once, if Wake was called since it was handed out.
 func (q *Queue) Back(id tideover.ID, rest time.Duration) {

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"errors"
 
 	"tideover"
@@ -147,18 +148,21 @@ func (q *Queue) Epoch() [16]byte {
 	return q.epoch
 }
 
-// NoteGap notes that this journal was restored from an older copy: part of the store's past is missing in it, for good. It rides the
-// next commit. The lost journal had a head at beyond, or a little further; from here on sequences are drawn above all that it may have
-// told, so that this journal's own head is the newer one.
-func (q *Queue) NoteGap(beyond uint64) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.stopped != nil || q.gap && q.seq >= beyond {
-		return
-	}
-	q.gap, q.seq = true, max(q.seq, beyond+seqStep)
-	q.gapAt = q.draw()
-	q.enqueue(entry{seq: q.gapAt, event: &edge.Event{Type: edge.EventGap, At: now()}, lazy: true}, true)
+// NoteGap notes that this journal was restored from an older copy: part of the store's past is missing in it, for good. It is synced when
+// NoteGap returns. The lost journal had a head at beyond, or a little further; from here on sequences are drawn above all that it may have
+// told, so that this journal's own head is the newer one. Errors: storage_full, ErrStopped, ctx's.
+func (q *Queue) NoteGap(ctx context.Context, beyond uint64) error {
+	return q.submit(&request{ctx: ctx, class: classOwn, size: entryOverhead, prepare: func(b *batch) error {
+		if q.gap && q.seq >= beyond {
+			return nil
+		}
+		seq := max(q.seq, beyond+seqStep) + 1
+		if !b.add(entry{seq: seq, event: &edge.Event{Type: edge.EventGap, At: now()}}, 0) {
+			return storageFull()
+		}
+		q.seq = seq
+		return nil
+	}})
 }
 
 // Gap says whether [Queue.NoteGap] was ever called on this journal.
