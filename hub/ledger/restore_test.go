@@ -643,3 +643,15 @@ func TestView_ReplayOfAnApprovalThatIsToBeUndone(t *testing.T) {
 		t.Errorf("got %s", r.State)
 	}
 }
+
+// A refund that is sent again may come before the edge has told its sale: it is asked about, and if the platform has executed it, it counts.
+func TestView_RefundSentAgainIsAccountedThoughItsSaleIsLost(t *testing.T) {
+	s := submit("refund", func(s *wire.Submit) { undoing(tideover.KindRefund, 500)(s); s.Again = true })
+	v := on(s, forgetful, claim(s), record(ledger.Answer{Said: ledger.SaidApproved, Amount: 500, Currency: "CNY"}))
+	o := newView(v.Rows[1])
+	o.Store = v.Store
+	replay(sale, stApproved, 12)(o)
+	if a := o.Rows[0].Account; a != (ledger.Account{Approved: 1299, Refunded: 500}) {
+		t.Errorf("account %+v", a)
+	}
+}

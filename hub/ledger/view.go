@@ -126,7 +126,7 @@ func Others(r tideover.Request) []tideover.ID {
 func (v *View) end(r *Row, to tideover.RowState, out tideover.Outcome, why string) {
 	r.move(to, why)
 	out.At = v.Now
-	v.ended(r, out, r.Accounted)
+	v.ended(r, out, accounted(r)) // all of it, also where less could be held
 	v.tell(r)
 }
 
