@@ -29,8 +29,9 @@ import (
 type fakeHub struct {
 	ledger [16]byte
 
-	mu     sync.Mutex // guards what follows
-	refuse *wire.Refused
+	mu      sync.Mutex   // guards what follows
+	welcome wire.Welcome // what it says beyond its ledger and the time
+	refuse  *wire.Refused
 	// answer says what follows got on a transaction's stream; nothing leaves the stream open for ever.
 	answer func(msg any) []any
 	heard  []any
@@ -110,7 +111,7 @@ func (f *fakeHub) stream(st *quic.Stream) {
 		return
 	}
 	f.mu.Lock()
-	refuse, answer := f.refuse, f.answer
+	refuse, answer, welcome := f.refuse, f.answer, f.welcome
 	f.heard = append(f.heard, msg)
 	f.mu.Unlock()
 	if hello, ok := msg.(wire.Hello); ok {
@@ -118,11 +119,18 @@ func (f *fakeHub) stream(st *quic.Stream) {
 			_ = wire.WriteFrame(st, wire.TypeRefused, *refuse)
 			return
 		}
-		_ = wire.WriteFrame(st, wire.TypeWelcome, wire.Welcome{
-			Ledger: f.ledger, LedgerTime: tideover.MillisOf(time.Now()), Terminals: hello.Terminals,
-		})
+		welcome.Ledger, welcome.LedgerTime, welcome.Terminals = f.ledger, tideover.MillisOf(time.Now()), hello.Terminals
+		_ = wire.WriteFrame(st, wire.TypeWelcome, welcome)
 		_ = wire.WriteFrame(st, wire.TypeCaughtUp, wire.CaughtUp{})
-		return
+		for {
+			_, msg, err := wire.ReadFrame(st, wire.FromEdge)
+			if err != nil {
+				return
+			}
+			f.mu.Lock()
+			f.heard = append(f.heard, msg)
+			f.mu.Unlock()
+		}
 	}
 	_ = wire.WriteFrame(st, wire.TypeGot, wire.Got{})
 	for _, m := range answer(msg) {

@@ -17,13 +17,14 @@ import (
 const (
 	// replayMax is how many ends are told again at once.
 	replayMax = 64
-	// holdMax is how long the hub may take to say its first word of a refund that it is told of again.
+	// holdMax is how long the hub may take to say its first word of a refund that it is told of again. One that it has not spoken of by then
+	// waits for its original there, of which nothing else can be given back meanwhile.
 	holdMax = 5 * time.Second
 )
 
 // replay tells a hub that was put back to an older copy what it has lost, before anything else is sent: the ends that it had told this
-// router; then the refunds that have none yet, which count in the accounts of their originals as soon as the ledger knows of them; and
-// at last that this was all. With an error it is to be done again, from the beginning.
+// router; then the refunds and reversals that have none yet, which count in the accounts of their originals as soon as the ledger knows of
+// them; and at last that this was all. With an error it is to be done again, from the beginning.
 func (s *session) replay(ctx context.Context) error {
 	ids, err := s.queue.EndsAfter(s.heard().LostFrom)
 	if err != nil {
@@ -42,14 +43,14 @@ func (s *session) replay(ctx context.Context) error {
 			first = append(first, p)
 		}
 	}
-	refunds, err := s.queue.Refunds()
+	open, err := s.queue.Undoing()
 	if err != nil {
 		return err
 	}
 	for _, turn := range []struct {
 		of   []queue.Parcel
 		tell func(context.Context, queue.Parcel) error
-	}{{first, s.tellAgain}, {second, s.tellAgain}, {refunds, s.holdAgain}} {
+	}{{first, s.tellAgain}, {second, s.tellAgain}, {open, s.holdAgain}} {
 		if err := each(ctx, turn.of, turn.tell); err != nil {
 			return err
 		}
@@ -83,7 +84,7 @@ func (s *session) tellAgain(ctx context.Context, p queue.Parcel) error {
 	return err
 }
 
-// holdAgain has the hub know of a refund that may have been sent before, and does not wait for its end.
+// holdAgain has the hub know of a refund or reversal that may have been sent before, and does not wait for its end.
 func (s *session) holdAgain(ctx context.Context, p queue.Parcel) error {
 	m := s.moment()
 	if p.Undo || !p.Lost(m.Past) {
@@ -100,7 +101,8 @@ func (s *session) holdAgain(ctx context.Context, p queue.Parcel) error {
 			cancel()
 		},
 	})
-	if _, refused := errors.AsType[*uplink.RefusedError](err); heard || refused {
+	_, refused := errors.AsType[*uplink.RefusedError](err)
+	if heard || refused || errors.Is(call.Err(), context.DeadlineExceeded) && ctx.Err() == nil {
 		return nil
 	}
 	return err

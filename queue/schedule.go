@@ -294,12 +294,12 @@ func (q *Queue) Parcel(id tideover.ID) (Parcel, error) {
 	return q.parcel(r)
 }
 
-// Refunds returns the refunds that have no end, the oldest first. Errors: ErrStopped, ErrDamaged.
-func (q *Queue) Refunds() ([]Parcel, error) {
+// Undoing returns the refunds and reversals that have no end, the oldest first. Errors: ErrStopped, ErrDamaged.
+func (q *Queue) Undoing() ([]Parcel, error) {
 	q.mu.Lock()
 	var open []*record
 	for _, r := range q.live {
-		if r.Kind == tideover.KindRefund && r.Counts() {
+		if r.Kind.Undoes() && r.Counts() {
 			open = append(open, r)
 		}
 	}
