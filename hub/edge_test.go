@@ -223,6 +223,7 @@ type link struct {
 	conn    *quic.Conn
 	control *quic.Stream
 	welcome wire.Welcome
+	said    []wire.Confirmation // at the hello; filled in by greet
 }
 
 func (e *testEdge) dial() *quic.Conn {

@@ -41,7 +41,7 @@ func (e *testEdge) greet(p *past) *link {
 		e.t.Fatalf("hello: got %#v", w)
 	}
 	l.welcome, p.epoch = w, w.Epoch
-	l.replay()
+	l.said, _ = l.replay()
 	return l
 }
 
@@ -101,7 +101,7 @@ func TestServer_RestoredFromABackup(t *testing.T) {
 		}
 		// The first welcome is not waited for: what it says must be said again.
 		e.dial()
-		l = e.greet(p)
+		e.greet(p)
 		l = e.greet(p)
 		if w := l.welcome; !w.Replay || w.LostFrom != 1 || w.LostBefore != 70 || w.Gap || w.GivenOut < p.highest {
 			t.Fatalf("round %d: %+v", round, w)
@@ -192,5 +192,40 @@ func TestServer_APersonSettles(t *testing.T) {
 	}
 	if row, err := newClient(h.config.Admin).Transaction(t.Context(), s.ID); err != nil || !strings.Contains(row.Transactions[0].Why, "by lin: the acquirer's statement") {
 		t.Errorf("%+v, %v", row, err)
+	}
+}
+
+// A router that was put back to yesterday's copy hears again what it had acknowledged since: of a sale that it has as approved nothing would
+// be asked. Another router with an empty journal never had it.
+func TestServer_ARouterThatWasPutBackHearsAgainWhatItHadAcknowledged(t *testing.T) {
+	h := newTestHub(t, sandbox.Behaviour{})
+	e, p := newEdge(t, h.add("shop-0001")), &past{journal: [16]byte{1}}
+	l := e.greet(p)
+	s := e.sale("k", 1000)
+	p.keep(l, s, mustEnd(t, l.submit(s), tideover.StateApproved))
+	copied := *p
+	c := mustEnd(t, l.end(l.open(wire.TypeCancel, wire.Cancel{ID: s.ID, TerminalUID: s.TerminalUID, Terminal: s.Terminal, Key: s.Key})), tideover.StateReversed)
+	p.keep(l, s, c)
+	e.incarnation[0]++
+	l = e.greet(p)
+	if len(l.said) != 0 {
+		t.Errorf("a plain restart is told %+v", l.said)
+	}
+	for range 2 { // the first answer is lost
+		e.incarnation[0]++
+		l = e.greet(&copied)
+		if said := l.said; len(said) != 1 || said[0].HubSeq != c.HubSeq || said[0].Outcome.Result != tideover.StateReversed || said[0].Adopt == nil {
+			t.Errorf("told %+v, want %+v", said, c)
+		}
+	}
+	l.ack(wire.Position{ID: s.ID, HubSeq: c.HubSeq})
+	admin := newClient(h.config.Admin)
+	eventually(t, "it is acknowledged", func() bool {
+		st, err := admin.Status(t.Context())
+		return err == nil && st.Outbox == 0
+	})
+	e.incarnation[0]++
+	if l = e.greet(&past{journal: [16]byte{2}}); len(l.said) != 0 || !l.welcome.Gap {
+		t.Errorf("another router is told %+v, gap %v", l.said, l.welcome.Gap)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,6 +45,7 @@ type Ledger interface {
 	Request(store string, id tideover.ID) (wire.Submit, error)
 	OpenRows() ([]ledger.Key, error)
 	Outbox(store string, after uint64, limit int) ([]wire.Confirmation, error)
+	Acknowledged(store string, after uint64) ([]tideover.ID, error)
 	Acknowledge(ctx context.Context, store string, incarnation [16]byte, have []wire.Position) error
 }
 
@@ -168,16 +170,20 @@ func (d *Desk) step(ctx context.Context, mark, store string, ids []tideover.ID, 
 // Hello takes the greeting of an edge's process. Features and software of the welcome are the caller's to fill in. Errors:
 // [ledger.ErrSuperseded], [ledger.ErrStoreUnknown], [ledger.ErrStopped].
 func (d *Desk) Hello(ctx context.Context, store string, h wire.Hello) (w wire.Welcome, err error) {
-	var asked bool
-	var from, reused uint64
+	var asked, behind bool
+	var from, reused, after uint64
 	err = d.ledger.Update(ctx, ledger.Update{Store: store, Mark: "hub.hello", Step: func(v *ledger.View) (err error) {
 		asked = v.Store.Replay
+		after, behind = v.Behind(h)
 		w, err = v.Hello(h)
 		from, reused = v.Store.LostFrom, v.Store.Reused
 		return err
 	}})
 	if err == nil && reused != 0 {
 		err = d.retell(ctx, store, from, reused)
+	}
+	if err == nil && behind {
+		err = d.unacknowledge(ctx, store, after)
 	}
 	if err == nil && w.Replay && !asked {
 		d.log.Warn("this hub was restored from an older copy: the store is asked for every end that it was told since", "store", store, "after", w.LostFrom)
@@ -207,6 +213,25 @@ func (d *Desk) retell(ctx context.Context, store string, from, through uint64) e
 			return err
 		}
 	}
+}
+
+// unacknowledge has the ends after an outbox position told again: the edge had them, and was put back to an older copy.
+func (d *Desk) unacknowledge(ctx context.Context, store string, after uint64) error {
+	ids, err := d.ledger.Acknowledged(store, after)
+	if err != nil {
+		return err
+	}
+	d.log.Warn("the store's router was put back to an older copy: it is told again what it had acknowledged", "store", store, "ends", len(ids))
+	for page := range slices.Chunk(ids, retellMax) {
+		err := d.ledger.Update(ctx, ledger.Update{Store: store, IDs: page, Mark: "hub.hello", Step: func(v *ledger.View) error {
+			v.Unacknowledge(after)
+			return nil
+		}})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // retellMax bounds how many ends are told anew in one commit.

@@ -211,6 +211,7 @@ func (v *View) Acknowledge(incarnation [16]byte, have []wire.Position) (n int) {
 	for i := range v.Rows {
 		if r := &v.Rows[i]; r.Ended() && r.HubSeq != 0 && at[r.ID] == r.HubSeq && !r.Acked {
 			r.Acked = true
+			v.Store.Acked = max(v.Store.Acked, r.HubSeq)
 			n++
 		}
 	}

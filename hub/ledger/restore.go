@@ -85,6 +85,23 @@ func (v *View) amnesic() bool {
 // Forgetful says whether the store's edge has yet to tell what a ledger with this history is known to have lost of it.
 func (s *Store) Forgetful(h History) bool { return s.Replay || s.Restored != h.Restored }
 
+// Behind says whether a hello's journal was put back to an older copy and so lacks ends that it had acknowledged: after is the last
+// outbox position before them. They are to be told again ([View.Unacknowledge]): what they are about may have another end in the copy, and
+// nothing would be asked about it. Another router's journal never had them.
+func (v *View) Behind(h wire.Hello) (after uint64, behind bool) {
+	behind = h.Journal != [16]byte{} && h.Journal == v.Store.Journal && max(h.HaveThrough, h.Highest) < v.Store.Acked
+	return h.HaveThrough, behind
+}
+
+// Unacknowledge lets ends after an outbox position be told again.
+func (v *View) Unacknowledge(after uint64) {
+	for i := range v.Rows {
+		if r := &v.Rows[i]; r.Acked && r.Ended() && r.HubSeq > after {
+			r.Acked = false
+		}
+	}
+}
+
 // Retell gives the rows that owe their edge an end fresh places in the outbox where their places were given out a second time:
 // [Store.LostFrom] is before the first such place, [Store.Reused] the last one. Without rows it notes that none is left.
 func (v *View) Retell() {

@@ -47,6 +47,8 @@ type Store struct {
 	HeardSeq uint64 `cbor:"24,keyasint,omitempty"`
 	// Reused: positions above LostFrom and up to it were given out before this ledger knew that it had given them out once already.
 	Reused uint64 `cbor:"25,keyasint,omitempty"`
+
+	Acked uint64 `cbor:"26,keyasint,omitempty"` // the highest outbox position that an edge has acknowledged
 }
 
 // Token is a one-time enrolment token. Its secret is not kept.

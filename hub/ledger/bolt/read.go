@@ -186,6 +186,24 @@ func openRows(tx *bbolt.Tx) (open []ledger.Key, err error) {
 	return open, err
 }
 
+// Acknowledged returns the rows of a store whose end after an outbox position its edge has acknowledged. It reads every row of the store.
+func (l *Ledger) Acknowledged(store string, after uint64) (ids []tideover.ID, err error) {
+	err = l.view(func(tx *bbolt.Tx) error {
+		c, prefix := tx.Bucket(bucketRows).Cursor(), storeKey(store)
+		for k, raw := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, raw = c.Next() {
+			var r ledger.Row
+			if err := decode(k, raw, &r); err != nil {
+				return err
+			}
+			if r.Acked && r.HubSeq > after {
+				ids = append(ids, r.ID)
+			}
+		}
+		return nil
+	})
+	return ids, err
+}
+
 // Row reads a row; one that the ledger does not have has the state none.
 func (l *Ledger) Row(store string, id tideover.ID) (r ledger.Row, err error) {
 	r.ID = id
