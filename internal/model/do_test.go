@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -13,10 +14,16 @@ import (
 func unshare(s *ledger.Store) { s.Past = slices.Clip(s.Past) }
 
 // do makes one step. A step that is not possible here does nothing and returns false.
-func (w *world) do(s step) bool {
+func (w *world) do(s step) (done bool) {
 	if w.oracle.err != nil {
 		return false
 	}
+	defer func() {
+		if p := recover(); p != nil {
+			w.oracle.fail("nothing panics", "%v\n%s", p, debug.Stack())
+			done = true
+		}
+	}()
 	before := w
 	if !w.calm {
 		before = w.clone()
@@ -131,15 +138,20 @@ func (w *world) doRouter(s step) bool {
 			return false
 		}
 		w.listen(s.e, s.h)
-	case vRetell:
-		w.retell(s.e, s.h, s.tx)
-	case vAnchor:
+	case vRetell, vReplayed:
+		if !l.shaken || !slices.Contains(w.retellSteps(nil, s.e, s.h), s) {
+			return false
+		}
+		if s.verb == vReplayed {
+			w.replayed(s.e, s.h)
+		} else {
+			w.retell(s.e, s.h, s.tx)
+		}
+	default:
 		if !l.shaken {
 			return false
 		}
 		w.sayAnchor(s.e, s.h)
-	default:
-		w.replayed(s.e, s.h)
 	}
 	return true
 }
@@ -202,6 +214,7 @@ func (w *world) doFault(s step) bool {
 			w.routers[s.e].boot, w.routers[s.e].booted = w.draw(), w.tick
 		}
 		w.startProcess(s.e)
+		w.oracle.bothLost(w)
 	case vReplace:
 		if w.till != 0 || !w.spend(fReplace) {
 			return false

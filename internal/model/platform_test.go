@@ -65,7 +65,7 @@ func (w *world) call(tx uint8) {
 func (w *world) minded(tx uint8, m mind) bool {
 	p := &w.platform[tx]
 	if m == mLie {
-		return p.decided && !p.approved && !p.barred && !p.lied && w.has(fLie) && w.row(0, tx).Ended()
+		return p.decided && !p.approved && !p.barred && !p.lied && w.has(fLie)
 	}
 	if settled := p.barred || p.reversed || w.idempotent && (p.decided || p.pending); settled {
 		return m == mApprove // the call changes nothing

@@ -154,7 +154,7 @@ func (w *world) rested(tx uint8) {
 func (w *world) waitsForPerson(tx uint8) bool {
 	p := w.presses[tx]
 	for i, q := range w.presses {
-		same := p.kind.Undoes() && (i == p.original || q.kind.Undoes() && q.original == p.original)
+		same := p.kind.Undoes() && (i == p.original || q.kind.Undoes() && q.original == p.original) || q.kind.Undoes() && q.original == int(tx)
 		if same && i != int(tx) && w.oracle.person[i] && w.row(0, uint8(i)).State == tideover.RowManual {
 			return true
 		}
@@ -167,14 +167,20 @@ func uncharged(s tideover.State) bool {
 	return s == tideover.StateDeclined || s == tideover.StateExpired || s == tideover.StateCancelled
 }
 
-// retell tells a hub again how a transaction ended.
+// retell tells a hub again how a transaction ended, or that a refund is open.
 func (w *world) retell(e, h, tx uint8) {
 	r, rec := &w.routers[e], w.record_(e, tx)
-	if r.welcome == nil || rec == nil || !rec.Final() || rec.Outcome == nil || !r.links[h].shaken {
+	f := frame{from: r.inc, e: e, h: h, tx: tx, up: true}
+	if rec.Final() {
+		m := wire.Replay{Submit: w.submitOf(e, tx, false), HubSeq: rec.HubSeq, Outcome: *rec.Outcome, Corrected: rec.Corrected}
+		f.kind, f.body = wire.TypeReplay, boxed(m)
+	} else if w.move(e, tx, tideover.CauseSent) {
+		f.kind, f.body = wire.TypeSubmit, boxed(w.submitOf(e, tx, true))
+	} else {
+		r.retold[tx] = retelling(rec) // held: it is not sent
 		return
 	}
-	m := wire.Replay{Submit: w.submitOf(e, tx, false), HubSeq: rec.HubSeq, Outcome: *rec.Outcome, Corrected: rec.Corrected}
-	w.speak(frame{kind: wire.TypeReplay, from: r.inc, e: e, h: h, tx: tx, up: true, body: boxed(m)})
+	w.speak(f)
 }
 
 // replayed tells a hub that it has heard all that it had lost; the router may send from then on.

@@ -186,33 +186,60 @@ func (w *world) retellSteps(all []step, e, h uint8) []step {
 	if r.welcome == nil || !r.welcome.v.Replay {
 		return all
 	}
-	done := !slices.Contains(r.calls[:], wire.TypeReplay)
-	for i := range w.presses {
-		if rec := w.record_(e, uint8(i)); w.lostEnd(e, uint8(i)) && r.retold[i] != rec.HubSeq {
-			done = false
-			if r.calls[i] == wire.TypeReplay {
+	done := true
+	for turn := range turns {
+		if !done {
+			break // what undoes something is accounted under its original, which has to be there first
+		}
+		for i := range w.presses {
+			tx := uint8(i)
+			rec := w.record_(e, tx)
+			if rec == nil || w.turnOf(e, rec) != turn || r.retold[i] == retelling(rec) {
 				continue
 			}
-			if rec.Kind.Undoes() && w.owes(e, rec.HubSeq) {
-				continue // its original has to be there first
+			done = false
+			if r.calls[i] == 0 {
+				all = append(all, step{verb: vRetell, e: e, h: h, tx: tx})
 			}
-			all = append(all, step{verb: vRetell, e: e, h: h, tx: uint8(i)})
 		}
 	}
-	if done {
+	if done && !slices.Contains(r.calls[:], wire.TypeReplay) {
 		all = append(all, step{verb: vReplayed, e: e, h: h})
 	}
 	return all
 }
 
-// owes says whether a router has not yet told again an end from before a position.
-func (w *world) owes(e uint8, before uint64) bool {
-	for i := range w.presses {
-		if rec := w.record_(e, uint8(i)); w.lostEnd(e, uint8(i)) && rec.HubSeq < before && w.routers[e].retold[i] != rec.HubSeq {
-			return true
-		}
+// retelling is what tells that a hub was told of a record as it is now.
+func retelling(rec *edge.Record) uint64 {
+	if rec.Final() {
+		return rec.HubSeq
 	}
-	return false
+	return rec.First
+}
+
+// turns is how many turns it takes to tell a hub what it has lost: ends, then ends of what undoes, then refunds without an end.
+const turns = 3
+
+// turnOf says in which turn a hub that was restored is told of a transaction; turns where it need not be.
+func (w *world) turnOf(e uint8, rec *edge.Record) int {
+	tx := uint8(w.index[rec.ID])
+	switch {
+	case w.lostEnd(e, tx) && !rec.Kind.Undoes():
+		return 0
+	case w.lostEnd(e, tx):
+		return 1
+	case w.heldFirst(e, rec):
+		return 2
+	default:
+		return turns
+	}
+}
+
+// heldFirst says whether a hub that was restored has to know of a refund that has no end before it hears of anything new.
+func (w *world) heldFirst(e uint8, rec *edge.Record) bool {
+	r := &w.routers[e]
+	return r.welcome != nil && r.welcome.v.Replay && rec.Kind == tideover.KindRefund && rec.Counts() && !rec.Undo && rec.Lost(w.past(e)) &&
+		!rec.Behind(w.original(e, uint8(w.index[rec.ID])))
 }
 
 // lostEnd says whether a hub that was restored may have lost an end of this journal.
@@ -229,8 +256,6 @@ func (w *world) hubSteps(all []step, h uint8) []step {
 		row := w.row(me.ledger, tx)
 		a := &me.acts[tx]
 		switch {
-		case w.oracle.copied && !w.marked && w.ledgers[0].store.v.HeardIn != w.ledgers[0].history.v.Epoch():
-			// A copy that nothing marks is known as one by the first hello; until then it must not act on what it has open.
 		case row.State == tideover.RowClaimed && a.kind == ledger.ActNone && row.Next(name16(me.owner)) == ledger.ActAsk:
 			// Another hub's: what the platform says of it would not be recorded.
 		case a.kind == ledger.ActNone && row.State.Open():
@@ -288,7 +313,7 @@ func (w *world) netSteps(all []step) []step {
 		tx := uint8(i)
 		p := &w.platform[tx]
 		if p.strays > 0 {
-			for m := range minds {
+			for m := range mLie { // nobody would hear of a lie
 				if w.minded(tx, m) {
 					all = append(all, step{verb: vStray, tx: tx, k: uint8(m)})
 				}

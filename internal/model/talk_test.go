@@ -73,7 +73,7 @@ func (w *world) welcomed(e, h uint8, b *box[wire.Welcome]) {
 		w.tell("  router %d was restored from an older copy", e)
 		r.seq = max(r.seq, m.AnchorSeq+seqStep)
 		w.lazily(e, txMax, edge.Event{Type: edge.EventGap})
-		w.commit(e) // known: the product lets it ride the next commit, and may show a lower seq after a crash
+		w.commit(e)
 	}
 	r.welcome, r.retold = b, [txMax]uint64{}
 	w.sayAnchor(e, h)
@@ -130,16 +130,14 @@ func (w *world) heard(f *frame) {
 
 // progressed takes the hub's word that is not an end.
 func (w *world) progressed(e, tx uint8, p progress) {
-	if rec := w.record_(e, tx); rec != nil && rec.Final() && p.To != wire.TypeReplay {
-		if rec.Untold && p.State == tideover.StateManual {
-			w.answered(e, tx, p.To)
-		}
-		return // an end has overtaken it
+	if rec := w.record_(e, tx); p.To == wire.TypeSubmit && rec != nil && w.heldFirst(e, rec) {
+		w.routers[e].retold[tx] = retelling(rec)
 	}
 	switch p.To {
 	case wire.TypeReplay:
 		w.answered(e, tx, p.To)
 		return
+	case wire.TypeExpire: // nobody listens
 	case wire.TypeAsk:
 		if p.State == tideover.StateNone {
 			p.State = tideover.StateManual // see daemon
@@ -161,7 +159,7 @@ func (w *world) answered(e, tx uint8, to wire.Type) {
 	switch {
 	case rec == nil:
 	case to == wire.TypeReplay:
-		w.routers[e].retold[tx] = rec.HubSeq
+		w.routers[e].retold[tx] = retelling(rec)
 	case to == wire.TypeExpire, to == wire.TypeCancel && rec.Barred(), to == wire.TypeSubmit && rec.Kind == tideover.KindReversal:
 		w.buried(e, tx)
 	default:

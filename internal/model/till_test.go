@@ -189,4 +189,5 @@ func (w *world) putBooksBack() {
 	for tx := range w.presses {
 		w.oracle.expiry[tx] = w.row(0, uint8(tx)).ExpiresAt
 	}
+	w.oracle.bothLost(w)
 }
