@@ -87,8 +87,8 @@ func (s *session) tellAgain(ctx context.Context, p queue.Parcel) error {
 // holdAgain has the hub know of a refund or reversal that may have been sent before, and does not wait for its end.
 func (s *session) holdAgain(ctx context.Context, p queue.Parcel) error {
 	m := s.moment()
-	if p.Undo || !p.Lost(m.Past) {
-		return nil
+	if p.Undo || !p.Lost(m.Past) || p.Behind(p.Original) {
+		return nil // what waits for its original here would there
 	}
 	call, cancel := context.WithTimeout(ctx, holdMax)
 	defer cancel()
