@@ -218,7 +218,7 @@ func TestDesk_GivesBackWhatItHasNotCalled(t *testing.T) {
 		s := request("k"+string(rune('a'+i%26))+string(rune('a'+i/26)), tideover.KindAdvice, 100, tideover.ID{})
 		all = append(all, s)
 	}
-	var taken = make(chan struct{}, len(all))
+	taken := make(chan struct{}, len(all))
 	for _, s := range all {
 		go func() {
 			second.Submit(context.Background(), store, current, s, func(any) {})
