@@ -15,5 +15,11 @@
 //
 // # Crashes
 //
-// Nothing is told before it is committed. After a crash every open row is in doubt and is asked about before anything else.
+// Nothing is told before it is committed. After a crash every open row is in doubt and is asked about before anything else. A desk that stops
+// gives back the claims under which it has not called: another hub on the same ledger claims them anew without asking.
+//
+// # A ledger that was put back
+//
+// [Desk.Hello] finds it out, [Desk.Replay] takes the ends that the edge tells again, and [Desk.Replayed] ends that. Meanwhile whatever one of
+// those ends could forbid is tried again each second, as what waits for another row is.
 package desk
