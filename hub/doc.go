@@ -20,7 +20,8 @@
 // # State directory
 //
 // One process uses it at a time (a lock that ends with the process). It is set up once; a file of it that goes missing later is an
-// error and never made anew, since a new authority would cut off every store and a new ledger could have things executed twice.
+// error and never made anew, since a new authority would cut off every store and a new ledger could have things executed twice. The ledger alone
+// may be put back to a copy that `ledger backup` has written, or to any other: edges tell it again what it has lost.
 //
 // # Limits
 //

@@ -58,8 +58,10 @@ func TestCall_Ends(t *testing.T) {
 			return u.Settle(ctx, wire.Settle{Submit: submit("k", tideover.KindSale), As: tideover.StateApproved, By: "lin"}, nil)
 		}, nil, time.Second, false},
 		{"replayed", approve, replay, nil, time.Second, false},
-		{"replayed, and the hub still has to find the end", say(wire.TypeGot, wire.Got{}, wire.TypeProgress, wire.Progress{State: tideover.StateReversing}),
-			replay, nil, time.Second, false},
+		{
+			"replayed, and the hub still has to find the end", say(wire.TypeGot, wire.Got{}, wire.TypeProgress, wire.Progress{State: tideover.StateReversing}),
+			replay, nil, time.Second, false,
+		},
 		{"replayed, and the hub does not say that it has it", func(st *quic.Stream, _ wire.Type, _ any) error {
 			return wire.WriteFrame(st, wire.TypeGot, wire.Got{})
 		}, replay, ErrLost, time.Second, false},
