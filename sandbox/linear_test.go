@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
+	"golang.org/x/sync/errgroup"
 
 	"tideover"
 )
@@ -29,6 +30,8 @@ const (
 	rivals     = 6
 	keysAtOnce = 8
 	waveTime   = time.Second
+	// finishAtOnce is how many keys are followed to their end at once when it is over.
+	finishAtOnce = 32
 	// edgeLife is how long the edge lives on average: short, so that many keys meet a kill at each step of their way.
 	edgeLife = 400 * time.Millisecond
 	// judgeMax is how long one key's history may take to be judged. One that takes longer has been judged by nobody: a failure.
@@ -198,17 +201,19 @@ func TestLinear_OneKeyIsARegister(t *testing.T) {
 	trouble.Wait()
 	c.must(errors.Join(<-troubles, <-troubles))
 	c.must(c.shop.edge.until(c.ctx, startMax, func(ctx context.Context) error { return get(ctx, "http://"+c.shop.Endpoint+"/v1/health") }))
-	var finishing sync.WaitGroup
+	var finishing errgroup.Group
+	finishing.SetLimit(finishAtOnce) // one till may have so many requests open
 	for _, k := range all {
 		v := &rival{contest: k, till: c.shop.Till(rivalName), referee: r}
-		finishing.Go(func() {
+		finishing.Go(func() error {
 			if err := v.finish(c.ctx); err != nil {
 				history := k.complete(r)
 				t.Errorf("%v\n%s\n%s", err, c.evidence(Problem{Terminal: rivalName, ID: k.id}), story(history[max(0, len(history)-40):], porcupine.LinearizationInfo{}))
 			}
+			return nil
 		})
 	}
-	finishing.Wait()
+	_ = finishing.Wait()
 	c.judgeAll(r, all)
 }
 
