@@ -137,7 +137,7 @@ func Decide(r, original *Record, m Moment) Step {
 		return Step{Act: ActSettle, Reason: "a person has settled it"}
 	case r.Undo:
 		return Step{Act: ActCancel, Again: again, Reason: "its cancel is on disk, and the hub decides"}
-	case m.Restored && r.Reopened && !r.Released:
+	case r.stale(m.Past):
 		return Step{Act: ActAsk, Reason: "this journal was restored from an older copy: what it holds open is asked about, never sent"}
 	default:
 		return Step{Act: ActSend, Again: again, Reason: "a link is up"}
@@ -150,7 +150,7 @@ func (r *Record) alone(original *Record, remaining time.Duration, m Moment) (Ste
 	switch {
 	case r.Kind == tideover.KindSale && remaining <= 0 && fresh && m.MayEnd():
 		return Step{Act: ActExpire, Reason: "too old by ledger time, and nothing of it has left"}, true
-	case r.Kind != tideover.KindReversal || original == nil:
+	case r.Kind != tideover.KindReversal || original == nil || r.stale(m.Past):
 	case fresh && m.MayEnd() && original.neverLeft():
 		return Step{Act: ActMoot, Reason: "nothing of its original has left, and nothing will"}, true
 	case original.Counts() && !original.Undo && original.First < r.First && original.Kind != tideover.KindReversal:
@@ -158,6 +158,9 @@ func (r *Record) alone(original *Record, remaining time.Duration, m Moment) (Ste
 	}
 	return Step{}, false
 }
+
+// stale says that it is from an older copy of the journal, and no person has let it go: it may have ended since.
+func (r *Record) stale(p Past) bool { return p.Restored && r.Reopened && !r.Released }
 
 // neverLeft says that the router itself has ended it, and no hub has said otherwise.
 func (r *Record) neverLeft() bool {
@@ -170,9 +173,9 @@ func (r *Record) Lost(p Past) bool {
 }
 
 // Behind says whether a refund or reversal has to wait for its original: a refund until that has its end, a reversal once the original's
-// cancel is asked. What was accepted later is not waited for.
+// cancel is asked. What was accepted later is not waited for; and a refund's own cancel waits for nothing.
 func (r *Record) Behind(original *Record) bool {
-	if !r.Kind.Undoes() || original == nil || !original.Counts() || original.First >= r.First {
+	if !r.Kind.Undoes() || r.Undo || original == nil || !original.Counts() || original.First >= r.First {
 		return false
 	}
 	return r.Kind == tideover.KindRefund || original.Undo

@@ -36,7 +36,8 @@ const (
 	TakeNot
 )
 
-// Told judges an end that the hub told. An end that cannot follow the record's state is a [*tideover.TransitionError].
+// Told judges an end that the hub told. An end that cannot follow the record's state is a [*tideover.TransitionError]. With [TakeNot] a
+// person's word is not to be told any more: the ledger has an end, and only the cancel changes that.
 func (r *Record) Told(t Told) (e Event, take Take, err error) {
 	cause, ok := tideover.Told(t.Outcome.Result)
 	switch {
@@ -48,6 +49,7 @@ func (r *Record) Told(t Told) (e Event, take Take, err error) {
 	case t.HubSeq == 0 && r.State == t.Outcome.Result && r.EndSeq != 0 && !t.Corrected:
 		return e, TakeKnown, nil
 	case r.Undo && t.Outcome.Result == tideover.StateApproved && !t.Asked:
+		r.Settle, r.SettleBy = tideover.StateNone, By{}
 		return e, TakeNot, nil
 	case r.State != t.Outcome.Result && neverExecuted(r.State) && neverExecuted(t.Outcome.Result):
 		// Certain either way, and the till has heard the one: it keeps that, and the hub may let go of the other.
@@ -94,10 +96,8 @@ func (r *Record) Cancel(p Past, by By, now tideover.Millis) (*Event, error) {
 	switch {
 	case r.Final() && r.State != tideover.StateApproved, r.Undo:
 		return nil, nil
-	case r.Kind == tideover.KindReversal && !(r.NeverSent() && p.MayEnd()):
-		return nil, tideover.Refuse(tideover.CodeCannotCancel,
-			"a reversal gives money back and cannot be cancelled; make a new sale instead",
-			"冲正是退还款项，不能取消；如需收款请重新发起一笔消费")
+	case r.Kind == tideover.KindReversal && (r.Final() || !r.NeverSent() || !p.MayEnd()):
+		return nil, CannotCancel()
 	case r.Final() && r.Acknowledged:
 		return nil, tideover.Refuse(tideover.CodeAlreadyAcknowledged,
 			"this till has already shown that the transaction was approved; send a reversal of it instead",
@@ -113,6 +113,20 @@ func (r *Record) Cancel(p Past, by By, now tideover.Millis) (*Event, error) {
 		return nil, fmt.Errorf("%s: %w", r.ID, err)
 	}
 	return &Event{Type: EventUndo, From: r.State, Cause: tideover.CauseUndo, By: by.Who, Reason: by.Reason}, nil
+}
+
+// CannotCancel refuses to cancel a reversal.
+func CannotCancel() error {
+	return tideover.Refuse(tideover.CodeCannotCancel,
+		"a reversal gives money back and cannot be cancelled; make a new sale instead",
+		"冲正是退还款项，不能取消；如需收款请重新发起一笔消费")
+}
+
+// Begun says of a reversal that nothing of it need have left for it to take effect: its original is being cancelled, or is undone. It can be
+// neither cancelled nor dropped then. original is what the journal has; nil where it has nothing.
+func (r *Record) Begun(original *Record) bool {
+	return r.Kind == tideover.KindReversal && !r.Final() && original != nil &&
+		(original.Undo || original.Final() && original.State != tideover.StateApproved)
 }
 
 // Acknowledge notes that the till has printed or shown the end that it was told with seq; the same again changes nothing. A seq from
@@ -182,8 +196,13 @@ func (r *Record) Drop(p Past, by By, now tideover.Millis) (*Event, error) {
 			return e, nil
 		}
 	}
-	return nil, notPossible("this transaction is %s and may have been sent: it cannot be dropped; cancel it, or wait for its end",
-		"该交易状态为 %s，可能已发出，不能丢弃；请取消它，或等待其结果", r.State)
+	return nil, CannotDrop(r.State)
+}
+
+// CannotDrop refuses to drop what may have had an effect.
+func CannotDrop(s tideover.State) error {
+	return notPossible("this transaction is %s and may have been sent: it cannot be dropped; cancel it, or wait for its end",
+		"该交易状态为 %s，可能已发出，不能丢弃；请取消它，或等待其结果", s)
 }
 
 // SettleAs puts a person's word on a manual transaction on record; the ledger takes it over, and ends it. as is approved, declined or

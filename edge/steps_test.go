@@ -113,6 +113,7 @@ func TestRecord_Cancel(t *testing.T) {
 		"a refund in flight":                  {func(l *life) { l.move(tideover.CauseSent) }, complete, tideover.KindRefund, tideover.StateReversing, ""},
 		"a reversal, never sent":              {nil, complete, tideover.KindReversal, tideover.StateCancelled, ""},
 		"a reversal that may have left":       {func(l *life) { l.move(tideover.CauseSent) }, complete, tideover.KindReversal, tideover.StateSent, tideover.CodeCannotCancel},
+		"a reversal that ended with its original": {func(l *life) { l.apply(l.EndHere(tideover.CauseMoot, tideover.Outcome{})) }, complete, tideover.KindReversal, tideover.StateApproved, tideover.CodeCannotCancel},
 		"a reversal, never sent, the hub unheard": {nil, unheard, tideover.KindReversal, tideover.StateQueued, tideover.CodeCannotCancel},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -263,6 +264,28 @@ func TestRecord_Settle(t *testing.T) {
 	}
 }
 
+// A cancel that comes after a person's word wins over it: the ledger takes the word, which does not know of the cancel, and then the
+// cancel. To say the word again and again would be answered with the same approval for ever.
+func TestRecord_ACancelAfterItWasSettled(t *testing.T) {
+	l := newLife(t, tideover.KindSale)
+	l.move(tideover.CauseSent)
+	l.move(tideover.ToldManual)
+	l.apply(l.SettleAs(tideover.StateApproved, By{Who: "uid 0"}))
+	l.apply(l.Cancel(complete, By{}, 5))
+	l.is(tideover.StateReversing)
+	if s := Decide(&l.Record, nil, after(0, nil)); s.Act != ActSettle {
+		t.Fatalf("next: %+v", s)
+	}
+	if take := l.told(tideover.StateApproved, 1, false); take != TakeNot {
+		t.Fatalf("take %d", take)
+	}
+	if s := Decide(&l.Record, nil, after(0, nil)); s.Act != ActCancel {
+		t.Errorf("the cancel is never sent: %+v", s)
+	}
+	l.told(tideover.StateReversed, 2, true)
+	l.is(tideover.StateReversed)
+}
+
 func TestRecord_Drop(t *testing.T) {
 	by := By{Who: "uid 0", Reason: "closed"}
 	l := newLife(t, tideover.KindSale)
@@ -347,6 +370,39 @@ func TestDecide_AReversalAndItsOriginal(t *testing.T) {
 	sold.told(tideover.StateReversed, 1, true)
 	if got := next(nil); got != ActSend || back.Behind(&sold.Record) {
 		t.Errorf("its original is undone: %d", got)
+	}
+}
+
+// What a restored journal holds open may have ended since, in the one that was lost: a reversal of it undoes nothing before the hub was asked,
+// or a person has looked at it.
+func TestDecide_AReversalInARestoredJournal(t *testing.T) {
+	sold, back := newLife(t, tideover.KindSale), newLife(t, tideover.KindReversal)
+	sold.First, back.First, back.Original = 10, 20, sold.ID
+	if err := errors.Join(sold.Reopen(98), back.Reopen(99)); err != nil {
+		t.Fatal(err)
+	}
+	restored := after(0, func(m *Moment) { m.Restored, m.Gap = true, true })
+	if s := Decide(&back.Record, &sold.Record, restored); s.Act != ActAsk {
+		t.Errorf("its original is cancelled: %+v", s)
+	}
+	back.move(tideover.ToldManual)
+	back.apply(back.Release(By{Who: "uid 0"}))
+	if s := Decide(&back.Record, &sold.Record, restored); s.Act != ActFirst {
+		t.Errorf("after a person has let it go: %+v", s)
+	}
+}
+
+// The cancel of a refund waits for nothing: it asks the hub to undo it, whatever becomes of its sale.
+func TestRecord_ACancelledRefundIsNotBehindItsSale(t *testing.T) {
+	sold, refund := newLife(t, tideover.KindSale), newLife(t, tideover.KindRefund)
+	sold.First, refund.First, refund.Original = 10, 20, sold.ID
+	refund.move(tideover.CauseSent)
+	if !refund.Behind(&sold.Record) {
+		t.Error("a refund passes its sale")
+	}
+	refund.apply(refund.Cancel(complete, By{}, 5))
+	if refund.Behind(&sold.Record) {
+		t.Error("its cancel waits for its sale")
 	}
 }
 
