@@ -252,7 +252,7 @@ func (f *forwarder) endHere(ctx context.Context, p queue.Parcel, cause tideover.
 // cancelFirst has the original of a reversal cancelled: what has not left then never will, and what has is undone once. The reversal
 // waits for that end.
 func (f *forwarder) cancelFirst(ctx context.Context, p queue.Parcel, m edge.Moment) time.Duration {
-	_, err := f.queue.Cancel(ctx, p.Original.ID, f.Past, edge.By{Who: "reversal " + p.ID.String()}, m.LedgerNow)
+	_, err := f.queue.CancelFor(ctx, p.Original.ID, p.ID, f.Past, edge.By{Who: "reversal " + p.ID.String()}, m.LedgerNow)
 	if err != nil && ctx.Err() == nil {
 		f.log.Error("could not cancel the original of a reversal", "txn", p.Original.ID, "reversal", p.ID, "err", err)
 		return retryAfter

@@ -163,3 +163,30 @@ func TestAccept_FullStorage(t *testing.T) {
 		t.Fatalf("stats: %+v", st)
 	}
 }
+
+// TestBar_LeavesRoomOnAFullDisk: a till whose presses are refused cancels each of their keys; what is open must come to its end all the same.
+func TestBar_LeavesRoomOnAFullDisk(t *testing.T) {
+	s := newShop(t)
+	s.close()
+	s.open(Options{SizeMax: 2 << 20})
+	var taken []edge.Draft
+	for i := 0; ; i++ {
+		d := draft("till", fmt.Sprint(i))
+		d.Request.Payload = fmt.Appendf(nil, "%020000d", i)
+		if _, err := s.q.Accept(t.Context(), d, yes); err != nil {
+			break
+		}
+		taken = append(taken, d)
+	}
+	for i := range 10_000 {
+		if _, err := s.q.Bar(t.Context(), bare(fmt.Sprint("refused-", i)), complete, edge.By{}, 0); err != nil {
+			refused(t, err, tideover.CodeStorageFull)
+			break
+		}
+	}
+	for i, d := range taken[:20] {
+		if _, err := s.q.Cancel(t.Context(), d.ID, unheard, edge.By{}, 0); err != nil {
+			t.Fatalf("cancel %d: %v", i, err)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -79,6 +80,105 @@ func TestCancel_CallsBackWhatIsHandedOut(t *testing.T) {
 	s.q.Back(d.ID, time.Hour)
 	if p, err = s.q.Next(t.Context()); err != nil || !p.Undo {
 		t.Fatalf("got %+v, %v: it rests, and its cancel with it", p, err)
+	}
+}
+
+// TestCancel_OfARefundBehindItsSale: the hub hears of it, however long the sale has no end.
+func TestCancel_OfARefundBehindItsSale(t *testing.T) {
+	s := newShop(t)
+	sale := draft("till", "sale")
+	refund := draft("till", "refund", undoing(tideover.KindRefund, sale.ID))
+	s.accept(sale)
+	s.accept(refund)
+	s.reopen() // either may have left
+	p, err := s.q.Next(t.Context())
+	if err != nil || p.ID != sale.ID {
+		t.Fatalf("got %+v, %v", p, err)
+	}
+	if r, _, _ := s.q.handOut(); r != nil {
+		t.Fatal("the refund passes its sale")
+	}
+	if _, err := s.q.Cancel(t.Context(), refund.ID, complete, edge.By{}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if r, _, _ := s.q.handOut(); r == nil || r.ID != refund.ID || !r.Undo {
+		t.Fatal("its cancel waits for the sale")
+	}
+	s.q.Back(refund.ID, 0)
+	if r, _, _ := s.q.handOut(); r == nil || r.ID != refund.ID {
+		t.Fatal("its cancel waits for the sale once it was given back")
+	}
+}
+
+// TestCancel_OfAReversalThatHasBegun: its original is cancelled on its behalf, or was; to say then that the reversal never took place would
+// be wrong.
+func TestCancel_OfAReversalThatHasBegun(t *testing.T) {
+	s := newShop(t)
+	sale := draft("till", "sale")
+	reversal := draft("till", "reversal", undoing(tideover.KindReversal, sale.ID))
+	s.accept(sale)
+	if err := s.q.Move(sale.ID, tideover.CauseSent, edge.Note{}); err != nil {
+		t.Fatal(err)
+	}
+	s.accept(reversal)
+	cancel := func(id tideover.ID) error {
+		_, err := s.q.Cancel(t.Context(), id, complete, edge.By{}, 0)
+		return err
+	}
+	if err := cancel(sale.ID); err != nil { // as the forwarder does first
+		t.Fatal(err)
+	}
+	refused(t, cancel(reversal.ID), tideover.CodeCannotCancel)
+	_, err := s.q.Drop(t.Context(), reversal.ID, complete, edge.By{}, 0)
+	refused(t, err, tideover.CodeNotPossible)
+	reversed := told(sale.ID, 1, tideover.StateReversed)
+	reversed.Asked = true
+	s.end(reversed)
+	refused(t, cancel(reversal.ID), tideover.CodeCannotCancel)
+
+	other := draft("till", "other")
+	s.accept(other)
+	s.end(approved(other.ID, 2))
+	back := draft("till", "back", undoing(tideover.KindReversal, other.ID))
+	s.accept(back)
+	if err := cancel(back.ID); err != nil || s.get(back.ID).State != tideover.StateCancelled {
+		t.Errorf("nothing of it has begun: %v", err)
+	}
+}
+
+// TestCancel_OfAReversalAndOfItsOriginal at once, in any order and in one commit: either the reversal is cancelled, or its original on its behalf.
+func TestCancel_OfAReversalAndOfItsOriginal(t *testing.T) {
+	s := newShop(t)
+	for i := range 60 {
+		sale := draft("till", "sale"+strconv.Itoa(i))
+		reversal := draft("till", "reversal"+strconv.Itoa(i), undoing(tideover.KindReversal, sale.ID))
+		s.accept(sale)
+		s.accept(reversal)
+		var both sync.WaitGroup
+		both.Go(func() {
+			if _, err := s.q.CancelFor(t.Context(), sale.ID, reversal.ID, complete, edge.By{}, 0); err != nil {
+				t.Errorf("the original: %v", err)
+			}
+		})
+		both.Go(func() { _, _ = s.q.Cancel(t.Context(), reversal.ID, complete, edge.By{}, 0) })
+		both.Wait()
+		if a, b := s.get(sale.ID).State, s.get(reversal.ID).State; (a == tideover.StateCancelled) == (b == tideover.StateCancelled) {
+			t.Fatalf("the sale is %s, its reversal %s", a, b)
+		}
+	}
+}
+
+// TestCancel_GivenUp: a till that goes away while its cancel is being written reads nothing of the answer.
+func TestCancel_GivenUp(t *testing.T) {
+	s := newShop(t)
+	for i := range 300 {
+		d := draft("till", "k"+strconv.Itoa(i))
+		s.accept(d)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i%30)*10*time.Microsecond)
+		if tx, err := s.q.Cancel(ctx, d.ID, unheard, edge.By{}, 0); err != nil && tx != (tideover.Transaction{}) {
+			t.Errorf("answered %+v with %v", tx, err)
+		}
+		cancel()
 	}
 }
 

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sort"
 	"time"
@@ -15,13 +16,14 @@ func now() tideover.Millis { return tideover.MillisOf(time.Now()) }
 // own submits a change of one transaction that is synced before the call returns. look runs in the committer under mu: it returns the
 // event to write, nil to write nothing, or the call's error.
 func (q *Queue) own(ctx context.Context, id tideover.ID, look func(*record) (*edge.Event, error)) (tideover.Transaction, error) {
-	return q.ownOrFirst(ctx, id, look, nil)
+	return q.ownOrFirst(ctx, id, func(_ *batch, r *record) (*edge.Event, error) { return look(r) }, nil)
 }
 
 // ownOrFirst is own, but for one thing: where the journal does not have the transaction, first returns the event that it begins with.
 func (q *Queue) ownOrFirst(
-	ctx context.Context, id tideover.ID, look func(*record) (*edge.Event, error), first func() *edge.Event,
-) (answer tideover.Transaction, err error) {
+	ctx context.Context, id tideover.ID, look func(*batch, *record) (*edge.Event, error), first func() *edge.Event,
+) (tideover.Transaction, error) {
+	var answer tideover.Transaction // the committer's, also after ctx has ended
 	var r *record
 	var add entry
 	call := &request{ctx: ctx, class: classOwn, size: entryOverhead}
@@ -34,13 +36,17 @@ func (q *Queue) ownOrFirst(
 			return err
 		}
 		var e *edge.Event
+		var keep int64 // for what is open: a bar may be refused as its press may
 		switch {
 		case r != nil:
-			e, err = look(r)
+			e, err = look(b, r)
 		case first != nil:
-			r, e = &record{}, first()
+			r, e, keep = &record{}, first(), reserve/2
 		default:
 			err = ErrUnknown
+		}
+		if errors.Is(err, errLater) {
+			return err
 		}
 		if err != nil || e == nil {
 			call.class = classFlush
@@ -51,7 +57,7 @@ func (q *Queue) ownOrFirst(
 		}
 		e.ID, e.Prev, e.At = id, r.last, now()
 		add = entry{seq: q.seq + 1, event: e}
-		if !b.add(add, 0) {
+		if !b.add(add, keep) {
 			return storageFull()
 		}
 		q.draw()
@@ -89,7 +95,49 @@ func (q *Queue) EndHere(ctx context.Context, id tideover.ID, cause tideover.Caus
 func (q *Queue) Cancel(
 	ctx context.Context, id tideover.ID, past func() edge.Past, by edge.By, now tideover.Millis,
 ) (tideover.Transaction, error) {
-	return q.own(ctx, id, func(r *record) (*edge.Event, error) { return r.Cancel(past(), by, now) })
+	return q.ownOrFirst(ctx, id, q.canceller(past, by, now), nil)
+}
+
+// CancelFor is Cancel on behalf of a reversal of the transaction. It changes nothing where that has its end by then.
+func (q *Queue) CancelFor(
+	ctx context.Context, id, reversal tideover.ID, past func() edge.Past, by edge.By, now tideover.Millis,
+) (tideover.Transaction, error) {
+	return q.ownOrFirst(ctx, id, func(b *batch, r *record) (*edge.Event, error) {
+		if slices.Contains(b.flying, reversal) {
+			return nil, errLater
+		}
+		if on := q.live[reversal]; on == nil || on.Final() {
+			return nil, nil
+		}
+		return r.Cancel(past(), by, now)
+	}, nil)
+}
+
+// canceller looks at a record that is to be cancelled. A reversal of which the original is cancelled on its behalf, or undone, has begun.
+func (q *Queue) canceller(past func() edge.Past, by edge.By, now tideover.Millis) func(*batch, *record) (*edge.Event, error) {
+	return func(b *batch, r *record) (*edge.Event, error) {
+		if begun, err := q.begun(b, r); err != nil {
+			return nil, err
+		} else if begun {
+			return nil, edge.CannotCancel()
+		}
+		return r.Cancel(past(), by, now)
+	}
+}
+
+// begun is [edge.Record.Begun]; errLater where the batch changes the original. Callers hold mu.
+func (q *Queue) begun(b *batch, r *record) (bool, error) {
+	if r.Kind != tideover.KindReversal {
+		return false, nil
+	}
+	if slices.Contains(b.flying, r.Original) {
+		return false, errLater
+	}
+	original, err := q.find(r.Original)
+	if err != nil || original == nil {
+		return false, err
+	}
+	return r.Begun(&original.Record), nil
 }
 
 // Bar is Cancel for a key of which the journal may have nothing: then it is barred, so that a press of it that comes later finds it
@@ -97,12 +145,10 @@ func (q *Queue) Cancel(
 func (q *Queue) Bar(
 	ctx context.Context, d edge.Draft, past func() edge.Past, by edge.By, now tideover.Millis,
 ) (tideover.Transaction, error) {
-	return q.ownOrFirst(ctx, d.ID,
-		func(r *record) (*edge.Event, error) { return r.Cancel(past(), by, now) },
-		func() *edge.Event {
-			e := edge.Bar(&d, past(), by, now)
-			return &e
-		})
+	return q.ownOrFirst(ctx, d.ID, q.canceller(past, by, now), func() *edge.Event {
+		e := edge.Bar(&d, past(), by, now)
+		return &e
+	})
 }
 
 // Hold keeps a transaction back; it is synced when Hold returns. Errors: ErrUnknown, a refusal, ErrStopped, ctx's.
@@ -119,7 +165,14 @@ func (q *Queue) Release(ctx context.Context, id tideover.ID, by edge.By) (tideov
 func (q *Queue) Drop(
 	ctx context.Context, id tideover.ID, past func() edge.Past, by edge.By, now tideover.Millis,
 ) (tideover.Transaction, error) {
-	return q.own(ctx, id, func(r *record) (*edge.Event, error) { return r.Drop(past(), by, now) })
+	return q.ownOrFirst(ctx, id, func(b *batch, r *record) (*edge.Event, error) {
+		if begun, err := q.begun(b, r); err != nil {
+			return nil, err
+		} else if begun {
+			return nil, edge.CannotDrop(r.State)
+		}
+		return r.Drop(past(), by, now)
+	}, nil)
 }
 
 // Settle puts a person's word on a manual transaction on record; it is synced when Settle returns, and the end follows once the ledger

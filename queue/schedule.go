@@ -138,7 +138,7 @@ func (q *Queue) behind(r *record) bool {
 }
 
 // recall lets a record be worked on anew, since an event changes what is to be done with it: one that is handed out is asked back, and
-// one that rests rests no longer. Callers hold mu.
+// one that rests, or waits for its original, is looked at again. Callers hold mu.
 func (q *Queue) recall(r *record, e *edge.Event) {
 	switch e.Type {
 	case edge.EventUndo, edge.EventHeld, edge.EventReleased, edge.EventSettle, edge.EventEndedHere, edge.EventDropped:
@@ -151,7 +151,7 @@ func (q *Queue) recall(r *record, e *edge.Event) {
 		return
 	}
 	switch {
-	case r.slot.place == placeRest:
+	case r.slot.place == placeRest || r.slot.place == placeLane:
 		q.schedule(r)
 	case r.slot.place == placeOut && r.slot.back != nil:
 		close(r.slot.back)
