@@ -43,7 +43,7 @@ var fields = map[string]class{
 	"ledger.Store.Token": ignored, "ledger.Store.Certificate": ignored, "ledger.Store.Secret": ignored, "ledger.Store.Terminals": ignored,
 	"ledger.Store.Journal": journal, "ledger.Store.GapAt": ignored, "ledger.Store.Restored": epoch, "ledger.Store.LostBefore": jSeq,
 	"ledger.Store.LostAt": ignored, "ledger.Store.LostFrom": hubSeq, "ledger.Store.HeardIn": epoch, "ledger.Store.HeardSeq": hubSeq,
-	"ledger.Store.Reused": hubSeq, "ledger.History.Epochs": epoch, "ledger.History.Restored": epoch,
+	"ledger.Store.Reused": hubSeq, "ledger.Store.Acked": hubSeq, "ledger.History.Epochs": epoch, "ledger.History.Restored": epoch,
 	"tideover.Outcome.Message": ignored, "tideover.Outcome.At": ignored, "tideover.Outcome.Reference": ignored, "tideover.Outcome.Code": ignored,
 	"tideover.Transaction.CreatedAt": ignored, "tideover.Transaction.UpdatedAt": ignored, "tideover.Transaction.ExpiresAt": ignored,
 	"tideover.Transaction.Attempts": ignored, "tideover.Transaction.Uplink": ignored, "tideover.Transaction.Delivered": ignored,

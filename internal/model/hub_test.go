@@ -129,6 +129,7 @@ func (w *world) hello(f *frame) {
 	}
 	b := &w.ledgers[h.ledger]
 	v := w.storeView(h.ledger)
+	after, behind := v.Behind(hello)
 	welcome, err := v.Hello(hello)
 	if err != nil {
 		w.tell("  hub %d: %v", f.h, err)
@@ -141,6 +142,9 @@ func (w *world) hello(f *frame) {
 	}
 	b.store = boxed(v.Store)
 	w.retellPlaces(h.ledger)
+	if behind {
+		w.unacknowledge(h.ledger, after)
+	}
 	w.oracle.newest[h.ledger] = f.from
 	copy(h.heard[:], h.heard[1:])
 	h.heard[len(h.heard)-1] = f.from
@@ -154,6 +158,18 @@ func (w *world) hello(f *frame) {
 		}
 	}
 	r.links[f.h].said = append(said, boxed(wire.CaughtUp{Through: welcome.GivenOut}))
+}
+
+// unacknowledge has a router that was put back to an older copy hear again what it had acknowledged.
+func (w *world) unacknowledge(l uint8, after uint64) {
+	v := w.storeView(l)
+	for tx := range w.presses {
+		if b := w.ledgers[l].rows[tx]; b != nil {
+			v.Rows = append(v.Rows, b.v)
+		}
+	}
+	v.Unacknowledge(after)
+	w.commitRows(l, v)
 }
 
 // retellPlaces gives ends whose outbox positions were given out twice fresh ones, before anybody hears the welcome.

@@ -172,7 +172,7 @@ func (w *world) answer(f *frame, d ledger.Decision) bool {
 		w.reply(f, wire.TypeConfirmation, boxed(answer{w.confirmation(row), f.matters()}))
 	case !d.Fresh:
 		p := progress{row.Progress(), f.kind}
-		if w.fine || f.kind == wire.TypeReplay || f.kind == wire.TypeSubmit && w.presses[f.tx].kind == tideover.KindRefund || p.State == tideover.StateManual || p.State == tideover.StateNone {
+		if w.fine || f.kind == wire.TypeReplay || f.kind == wire.TypeSubmit && w.presses[f.tx].kind.Undoes() || p.State == tideover.StateManual || p.State == tideover.StateNone {
 			w.reply(f, wire.TypeProgress, boxed(p))
 		}
 	}

@@ -22,8 +22,6 @@ type oracle struct {
 	told     [txMax]ends            // what tills have heard
 	cancel   [txMax]uint8           // routers that have promised a cancel, as bits
 	settled  [txMax]bool            // by a person
-	stale    [txMax]bool            // a copy of a disk has an end that another one replaced since, and that was acknowledged
-	pruned   [txMax]bool            // the ledger has forgotten its end
 	person   [txMax]bool            // it may need one
 	copied   bool                   // the ledger is a copy
 	unkept   *box[answer]           // a broken hub tells what it does not keep
@@ -139,7 +137,7 @@ func (o *oracle) acked(w *world, f *frame, p wire.Position) {
 
 // greeting looks at what a hello says of the disk.
 func (o *oracle) greeting(w *world, e uint8, through uint64) {
-	if o.lost[e] || o.copied { // a copy gives positions a second time until it hears what was taken
+	if o.lost[e] || o.banned[0] || o.copied { // a copy gives positions a second time until it hears what was taken
 		return
 	}
 	for tx := range w.presses {
@@ -166,9 +164,6 @@ func (o *oracle) forget(w *world, e uint8, left *disk) {
 	o.lost[e] = true
 	for tx := range w.presses {
 		row, rec := w.row(0, uint8(tx)), w.routers[e].disk.rec[tx]
-		if left != nil && left.rec[tx] != nil && left.rec[tx].v.Final() && left.rec[tx].v.HubSeq < row.HubSeq && row.Acked {
-			o.stale[tx] = true
-		}
 		known := row.CancelAsked || row.Ended() && row.Outcome.Result != tideover.StateApproved || row.State == tideover.RowReversing
 		if left != nil && left.rec[tx] != nil && (left.rec[tx].v.Undo || left.rec[tx].v.Final()) {
 			known = true
@@ -250,7 +245,7 @@ func (o *oracle) shown(before, w *world, e, tx uint8) {
 func (o *oracle) end(w *world, e, tx uint8, st tideover.State) {
 	p, told, kind := &w.platform[tx], o.told[tx], w.presses[tx].kind
 	o.told[tx] |= 1 << st
-	if kind == tideover.KindReversal || o.settled[tx] || o.stale[tx] {
+	if kind == tideover.KindReversal || o.settled[tx] {
 		return
 	}
 	negative := told.has(tideover.StateDeclined) || told.has(tideover.StateExpired) || told.has(tideover.StateCancelled)

@@ -128,7 +128,7 @@ func (w *world) rested(tx uint8) {
 	if o := w.original(w.till, tx); rec != nil && o != nil && !rec.Final() && (o.State == tideover.StateHeld || o.State == tideover.StateManual) {
 		return // it waits for what waits for a person
 	}
-	if rec != nil && rec.State == tideover.StateHeld || o.stale[tx] {
+	if rec != nil && rec.State == tideover.StateHeld {
 		return
 	}
 	switch {
@@ -176,6 +176,7 @@ func (w *world) retell(e, h, tx uint8) {
 		f.kind, f.body = wire.TypeReplay, boxed(m)
 	} else if w.move(e, tx, tideover.CauseSent) {
 		f.kind, f.body = wire.TypeSubmit, boxed(w.submitOf(e, tx, true))
+		r.retold[tx] = retelling(rec) // the hub's first word is waited for, but not for long
 	} else {
 		r.retold[tx] = retelling(rec) // held: it is not sent
 		return

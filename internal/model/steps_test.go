@@ -235,11 +235,13 @@ func (w *world) turnOf(e uint8, rec *edge.Record) int {
 	}
 }
 
-// heldFirst says whether a hub that was restored has to know of a refund that has no end before it hears of anything new.
+// heldFirst says whether a hub that was restored has to know of what undoes and has no end before it hears of anything new.
 func (w *world) heldFirst(e uint8, rec *edge.Record) bool {
-	r := &w.routers[e]
-	return r.welcome != nil && r.welcome.v.Replay && rec.Kind == tideover.KindRefund && rec.Counts() && !rec.Undo && rec.Lost(w.past(e)) &&
-		!rec.Behind(w.original(e, uint8(w.index[rec.ID])))
+	r, o := &w.routers[e], w.original(e, uint8(w.index[rec.ID]))
+	if o != nil && o.Counts() {
+		return false // known: it would overtake its original, and bar it
+	}
+	return r.welcome != nil && r.welcome.v.Replay && rec.Kind.Undoes() && rec.Counts() && !rec.Undo && rec.Lost(w.past(e))
 }
 
 // lostEnd says whether a hub that was restored may have lost an end of this journal.

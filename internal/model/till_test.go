@@ -5,7 +5,6 @@ import (
 
 	"tideover"
 	"tideover/edge"
-	"tideover/wire"
 )
 
 // press has a till send its request: the first time, or once more.
@@ -158,8 +157,6 @@ func (w *world) putBack(e uint8) {
 	w.oracle.forget(w, e, w.savedDisk)
 	w.routers[e].disk = *w.savedDisk
 	w.savedDisk = nil
-	// Known: an acknowledgement of the lost journal that arrives now keeps an end from the copy.
-	w.lose(func(f *frame) bool { return f.kind == wire.TypeAck })
 	w.startProcess(e)
 }
 

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"tideover"
 )
 
 const (
@@ -76,21 +78,21 @@ func largeWorld(r *rand.Rand) *scenario {
 	sc.allow[fHubCopy] = min(sc.allow[fHubCopy], 1)
 	sc.allow[fCopy] = min(sc.allow[fCopy], 1)
 	sc.allow[fReplace] = min(sc.allow[fReplace], 1)
-	if sc.allow[fHubCopy] > 0 {
-		sc.presses = knownOfCopies(sc.presses)
+	if sc.allow[fHubCopy] > 0 || sc.allow[fCopy] > 0 {
+		sc.presses = knownOfCopies(sc.presses, sc.allow[fCopy] > 0)
 	}
 	return sc.prepare()
 }
 
-// knownOfCopies leaves out what is known to go wrong when a ledger is put back to an older copy: a second transaction that undoes the same
-// original, while the first one has no end and the ledger has lost it.
-func knownOfCopies(all []press) (kept []press) {
+// knownOfCopies leaves out what is known to go wrong. Where a ledger is put back to an older copy: a second transaction that undoes the
+// same original, while the first one has no end and the ledger has lost it. Where a router's disk is: a reversal.
+func knownOfCopies(all []press, disk bool) (kept []press) {
 	undoing := 0
 	for _, p := range all {
 		if p.kind.Undoes() {
 			undoing++
 		}
-		if !p.kind.Undoes() || undoing < 2 {
+		if !p.kind.Undoes() || !disk && undoing < 2 || disk && p.kind != tideover.KindReversal {
 			kept = append(kept, p)
 		}
 	}
