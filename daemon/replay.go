@@ -25,8 +25,8 @@ const (
 // replay tells a hub that was put back to an older copy what it has lost, before anything else is sent: the ends that it had told this
 // router; then the refunds and reversals that have none yet, which count in the accounts of their originals as soon as the ledger knows of
 // them; and at last that this was all. With an error it is to be done again, from the beginning.
-func (s *session) replay(ctx context.Context) error {
-	ids, err := s.queue.EndsAfter(s.heard().LostFrom)
+func (s *session) replay(ctx context.Context, asked wire.Welcome) error {
+	ids, err := s.queue.EndsAfter(asked.LostFrom)
 	if err != nil {
 		return err
 	}
@@ -54,6 +54,9 @@ func (s *session) replay(ctx context.Context) error {
 		if err := each(ctx, turn.of, turn.tell); err != nil {
 			return err
 		}
+	}
+	if s.heard() != asked {
+		return errOutdated // the next hub may have lost more
 	}
 	if err := s.uplink.Replayed(); err != nil {
 		return err
@@ -87,8 +90,14 @@ func (s *session) tellAgain(ctx context.Context, p queue.Parcel) error {
 // holdAgain has the hub know of a refund or reversal that may have been sent before, and does not wait for its end.
 func (s *session) holdAgain(ctx context.Context, p queue.Parcel) error {
 	m := s.moment()
-	if p.Undo || !p.Lost(m.Past) || p.Behind(p.Original) {
-		return nil // what waits for its original here would there
+	switch {
+	case p.Undo, !p.Lost(m.Past), p.Stale(m.Past):
+		return nil // it is not to be sent
+	case p.State == tideover.StateHeld:
+		s.log.Warn("a restored hub is not told of a transaction that is held here: it may not count it", "txn", p.ID)
+		return nil
+	case p.Behind(p.Original):
+		return nil // it would wait there as well
 	}
 	call, cancel := context.WithTimeout(ctx, holdMax)
 	defer cancel()

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -95,5 +96,102 @@ func TestSession_ARestoredHubThatIsSlowKeepsNobodyFromSelling(t *testing.T) {
 	soon(t, func() bool { return h.session.Past().Caught })
 	if asked := hub.submits(); len(asked) == 0 || !asked[0].Again {
 		t.Errorf("it was not told of the refund: %+v", asked)
+	}
+}
+
+// TestSession_AHeldRefundKeepsNobodyFromSelling: a technician holds it back, so a restored hub is not told of it by sending it.
+func TestSession_AHeldRefundKeepsNobodyFromSelling(t *testing.T) {
+	h := newHouse(t)
+	h.welcome(t, wire.Welcome{})
+	h.press(t, "held", tideover.Request{Kind: tideover.KindRefund, Amount: 200, Currency: "CNY", ExpiresIn: 45 * time.Second, Original: tideover.ID{1}})
+	h.stop()
+	h.open(t) // an earlier process may have sent it
+	p := mustNext(t, h)
+	if _, err := h.queue.Hold(t.Context(), p.ID, edge.By{Who: "uid 0"}); err != nil {
+		t.Fatal(err)
+	}
+	h.queue.Back(p.ID, 0)
+	seq, _ := h.queue.Head()
+	hub := &fakeHub{welcome: wire.Welcome{LostBefore: seq, Replay: true}, answer: func(any) []any { return nil }}
+	h.connect(t, hub)
+	if sent := hub.submits(); len(sent) != 0 {
+		t.Errorf("what is held is sent: %+v", sent)
+	}
+}
+
+// TestSession_AnUndoingOfARestoredJournalIsAskedAbout, and not sent, however much the hub has lost: it may have ended in the journal that was
+// lost.
+func TestSession_AnUndoingOfARestoredJournalIsAskedAbout(t *testing.T) {
+	h := newHouse(t)
+	h.welcome(t, wire.Welcome{})
+	h.press(t, "old", tideover.Request{Kind: tideover.KindRefund, Amount: 200, Currency: "CNY", ExpiresIn: 45 * time.Second, Original: tideover.ID{1}})
+	h.stop()
+	h.open(t)
+	seq, _ := h.queue.Head()
+	hub := &fakeHub{
+		welcome: wire.Welcome{LostBefore: seq, Replay: true, AnchorSeq: seq + 1<<30, AnchorHead: [32]byte{5}},
+		answer:  func(any) []any { return []any{wire.Progress{}} },
+	}
+	h.connect(t, hub)
+	soon(t, func() bool { return h.queue.Stats().ByState[tideover.StateManual] == 1 })
+	if sent := hub.submits(); len(sent) != 0 {
+		t.Errorf("it is sent: %+v", sent)
+	}
+}
+
+// TestSession_AHubThatIsRestoredAgainIsToldAnew: its welcome comes while what the one before it asked for is still being told.
+func TestSession_AHubThatIsRestoredAgainIsToldAnew(t *testing.T) {
+	h := newHouse(t)
+	h.welcome(t, wire.Welcome{})
+	older, newer := h.sell(t, till1, "older", 1299), h.sell(t, till1, "newer", 500)
+	for position, x := range map[uint64]tideover.Transaction{2: older, 4: newer} {
+		o := tideover.Outcome{Result: tideover.StateApproved, Code: "00"}
+		if err := h.session.Confirm(wire.Confirmation{ID: x.ID, HubSeq: position, Outcome: o}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := h.queue.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	seq, _ := h.queue.Head()
+	hub := &fakeHub{welcome: wire.Welcome{LostBefore: seq, LostFrom: 3, Replay: true}}
+	again := wire.Welcome{Ledger: h.session.ledger, LedgerTime: tideover.MillisOf(time.Now()), LostBefore: seq, LostFrom: 1, Replay: true}
+	var once sync.Once
+	hub.answer = func(msg any) []any {
+		m := msg.(wire.Replay)
+		once.Do(func() {
+			if err := h.session.Welcome("hub:8443", h.session.Hello(), again); err != nil {
+				t.Error(err)
+			}
+			if err := h.session.CaughtUp(wire.CaughtUp{}); err != nil {
+				t.Error(err)
+			}
+		})
+		return []any{wire.Confirmation{ID: m.Submit.ID, HubSeq: m.HubSeq, Outcome: m.Outcome}}
+	}
+	h.connect(t, hub)
+	soon(t, func() bool {
+		hub.mu.Lock()
+		defer hub.mu.Unlock()
+		return slices.ContainsFunc(hub.heard, func(m any) bool { r, ok := m.(wire.Replay); return ok && r.Submit.ID == older.ID })
+	})
+	soon(t, func() bool { return h.session.Past().Caught })
+}
+
+// TestSession_TellsARestoredHubAfterItsOutbox: what a hub still knows is on disk before the edge says that it has caught up.
+func TestSession_TellsARestoredHubAfterItsOutbox(t *testing.T) {
+	h := newHouse(t)
+	w := wire.Welcome{Ledger: h.session.ledger, LedgerTime: tideover.MillisOf(time.Now()), LostBefore: 1, Replay: true}
+	if err := h.session.Welcome("hub:8443", h.session.Hello(), w); err != nil {
+		t.Fatal(err)
+	}
+	if _, owed := h.session.owed(); owed {
+		t.Error("it is told before its outbox is home")
+	}
+	if err := h.session.CaughtUp(wire.CaughtUp{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, owed := h.session.owed(); !owed || h.session.Past().Caught {
+		t.Error("it is not told")
 	}
 }

@@ -26,6 +26,7 @@ type session struct {
 
 	mu      sync.Mutex   // guards what follows
 	welcome wire.Welcome // the last one
+	home    bool         // what its outbox held is on disk
 }
 
 // Hello implements uplink.Peer.
@@ -77,7 +78,25 @@ func (s *session) hear(w wire.Welcome) {
 	if w.Replay && !s.welcome.Replay {
 		s.log.Error("the hub was restored from an older copy: it is told again what it had told this router", "above", w.LostFrom)
 	}
-	s.welcome = w
+	s.welcome, s.home = w, false
+}
+
+// owed returns the last welcome while its hub is still to be told again what it has lost, and its own outbox is on disk.
+func (s *session) owed() (w wire.Welcome, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.welcome, s.welcome.Replay && s.home
+}
+
+// paid notes that the hub was told again what a welcome asked for; false where another welcome has come since.
+func (s *session) paid(w wire.Welcome) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.welcome != w {
+		return false
+	}
+	s.welcome.Replay = false
+	return true
 }
 
 // heard returns the last welcome.
@@ -101,6 +120,9 @@ func (s *session) CaughtUp(c wire.CaughtUp) error {
 		// The disk is full. A link that is given up for that could bring nothing to its end any more.
 		s.log.Error("the ends that the hub has told find no room on the disk", "err", err)
 	}
+	s.mu.Lock()
+	s.home = true
+	s.mu.Unlock()
 	if !w.Replay { // else once the hub knows again what it has forgotten
 		s.catchUp()
 	}
@@ -129,15 +151,17 @@ func (s *session) durable(have []queue.Position) {
 func (s *session) bury(ctx context.Context) error {
 	for {
 		again, changed := edge.LookAgain, s.uplink.Changed()
+		asked, owed := s.owed()
 		switch m := s.moment(); {
-		case m.Connected && s.heard().Replay:
+		case m.Connected && owed:
 			again = retryAfter
-			if err := s.replay(ctx); err != nil {
+			if err := s.replay(ctx, asked); err != nil {
 				s.log.Debug("the hub does not know yet all that it had told", "err", err)
 				break
 			}
-			s.hear(wire.Welcome{})
-			s.catchUp()
+			if s.paid(asked) {
+				s.catchUp()
+			}
 			again = 0
 		case !m.Caught:
 			again = retryAfter

@@ -137,7 +137,7 @@ func Decide(r, original *Record, m Moment) Step {
 		return Step{Act: ActSettle, Reason: "a person has settled it"}
 	case r.Undo:
 		return Step{Act: ActCancel, Again: again, Reason: "its cancel is on disk, and the hub decides"}
-	case r.stale(m.Past):
+	case r.Stale(m.Past):
 		return Step{Act: ActAsk, Reason: "this journal was restored from an older copy: what it holds open is asked about, never sent"}
 	default:
 		return Step{Act: ActSend, Again: again, Reason: "a link is up"}
@@ -150,7 +150,7 @@ func (r *Record) alone(original *Record, remaining time.Duration, m Moment) (Ste
 	switch {
 	case r.Kind == tideover.KindSale && remaining <= 0 && fresh && m.MayEnd():
 		return Step{Act: ActExpire, Reason: "too old by ledger time, and nothing of it has left"}, true
-	case r.Kind != tideover.KindReversal || original == nil || r.stale(m.Past):
+	case r.Kind != tideover.KindReversal || original == nil || r.Stale(m.Past):
 	case fresh && m.MayEnd() && original.neverLeft():
 		return Step{Act: ActMoot, Reason: "nothing of its original has left, and nothing will"}, true
 	case original.Counts() && !original.Undo && original.First < r.First && original.Kind != tideover.KindReversal:
@@ -159,8 +159,8 @@ func (r *Record) alone(original *Record, remaining time.Duration, m Moment) (Ste
 	return Step{}, false
 }
 
-// stale says that it is from an older copy of the journal, and no person has let it go: it may have ended since.
-func (r *Record) stale(p Past) bool { return p.Restored && r.Reopened && !r.Released }
+// Stale says that it is from an older copy of the journal, and no person has let it go: it may have ended since, and is asked about.
+func (r *Record) Stale(p Past) bool { return p.Restored && r.Reopened && !r.Released }
 
 // neverLeft says that the router itself has ended it, and no hub has said otherwise.
 func (r *Record) neverLeft() bool {
