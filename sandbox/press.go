@@ -357,6 +357,8 @@ func (t *Till) acknowledge(ctx context.Context, key string, x tideover.Transacti
 			case a.status == http.StatusNotFound && (!before.known || !t.still(router)):
 				t.change(key, func(n *Note) { n.Acked = true }) // it was shown, and the router that had to know of that is gone
 				return true, nil
+			case a.status == http.StatusBadRequest && x.Seq > before.seq:
+				return false, rest(ctx) // another router had told that end, with sequences of its own
 			default:
 				t.wrong(key, "its acknowledgement of seq %d was refused: %s", x.Seq, a)
 				return false, a.refusal()
