@@ -42,8 +42,8 @@ func base(point string) string {
 }
 
 // TestDie_AtEachPoint ends the process immediately before and after each commit and each send of a transaction's way, as a power
-// cut would: the first, the second and the third time that it comes there. Tills sell, cancel and reverse before, during and after it. A point that is
-// never reached is a failure: it would show nothing.
+// cut would: the first, the second and the third time that it comes there. Tills sell, cancel and reverse before, during and after it.
+// A point that is never reached is a failure: it would show nothing.
 func TestDie_AtEachPoint(t *testing.T) {
 	t.Parallel()
 	points := diePoints(t)

@@ -22,8 +22,6 @@ const (
 	tradersPerTill = 3
 	// copyAge is how old a copy is at most when it is put back.
 	copyAge = 3 * time.Second
-	// resolveMax is how long a restored shop may take to bring everything to its end or to a person.
-	resolveMax = time.Minute
 )
 
 func restores(t *testing.T) int {

@@ -180,11 +180,11 @@ func (p *teller) walkAway(ctx context.Context) error {
 	p.say("4. The cable is cut again. till-2 sells a cake; the customer will not wait, and the cashier cancels.",
 		"4. 网线又断了。till-2 卖一块蛋糕；顾客不愿等待离开了，收银员取消。")
 	p.shop.CutCable()
-	x, err := p.press(ctx, till, what, amount)
-	if err != nil {
+	if _, err := p.press(ctx, till, what, amount); err != nil {
 		return err
 	}
-	if x, err = p.cancel(ctx, till, what, amount); err != nil {
+	x, err := p.cancel(ctx, till, what, amount)
+	if err != nil {
 		return err
 	}
 	if !x.Final() {
