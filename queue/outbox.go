@@ -18,10 +18,10 @@ const aheadMax = 1 << 16
 
 // outbox knows which positions of the hub's outbox are on this edge's disk. Its zero value has none.
 type outbox struct {
-	have    uint64              // every position up to it is
-	ahead   map[uint64]struct{} // positions beyond a gap that are, too
-	highest uint64              // that was ever taken
-	missing map[uint64]struct{} // positions that were told and could not be taken: no catching up goes past them
+	have    uint64                 // every position up to it is
+	ahead   map[uint64]struct{}    // positions beyond a gap that are, too
+	highest uint64                 // that was ever taken
+	missing map[uint64]tideover.ID // positions that were told and could not be taken: no catching up goes past them
 }
 
 // add tells that a position is on disk.
@@ -62,22 +62,27 @@ func (o *outbox) close() {
 }
 
 // miss tells that a position could not be taken.
-func (o *outbox) miss(position uint64) {
-	if position == 0 {
+func (o *outbox) miss(p Position) {
+	if p.HubSeq == 0 {
 		return
 	}
 	if o.missing == nil {
-		o.missing = make(map[uint64]struct{})
+		o.missing = make(map[uint64]tideover.ID)
 	}
 	if len(o.missing) < aheadMax {
-		o.missing[position] = struct{}{}
+		o.missing[p.HubSeq] = p.ID
 	}
 }
 
-// took tells that a position that could not be taken has been taken now; catching up is written after it.
-func (o *outbox) took(position uint64) {
-	o.highest = max(o.highest, position)
-	delete(o.missing, position)
+// took tells that a position was taken; catching up is written after it. One of the same transaction before it, that could not be taken, is not
+// told again.
+func (o *outbox) took(p Position) {
+	o.highest = max(o.highest, p.HubSeq)
+	for missed, id := range o.missing {
+		if id == p.ID && missed <= p.HubSeq {
+			delete(o.missing, missed)
+		}
+	}
 }
 
 // limit returns how far a catching up through position may count.

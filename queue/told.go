@@ -39,7 +39,7 @@ func (q *Queue) End(told Told) error {
 		err = ErrUnknown
 	}
 	if err != nil {
-		q.outbox.miss(told.HubSeq)
+		q.outbox.miss(told.Position)
 		return err
 	}
 	if told.Adopt != nil && replaces(r, told.Adopt) {
@@ -48,12 +48,12 @@ func (q *Queue) End(told Told) error {
 	e, take, err := r.Told(edge.Told{HubSeq: told.HubSeq, Outcome: told.Outcome, Corrected: told.Corrected, Asked: told.Asked})
 	switch {
 	case err != nil:
-		q.outbox.miss(told.HubSeq)
+		q.outbox.miss(told.Position)
 		return err
 	case take == edge.TakeAgain:
 		q.toldAgain(told.Position)
 	case take == edge.TakeNew:
-		q.outbox.took(told.HubSeq)
+		q.outbox.took(told.Position)
 		q.later(r, e, nil)
 	}
 	return nil

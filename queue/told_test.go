@@ -226,6 +226,32 @@ func TestCaughtUp_StopsBeforeWhatCouldNotBeRead(t *testing.T) {
 	}
 }
 
+// TestCaughtUp_PassesWhatWasReplaced: an end that could not be taken is not told again once a newer one of the same transaction was.
+func TestCaughtUp_PassesWhatWasReplaced(t *testing.T) {
+	s := newShop(t)
+	d := draft("till", "k")
+	s.accept(d)
+	if err := s.q.EndHere(t.Context(), d.ID, tideover.CauseExpired, tideover.Outcome{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.q.End(approved(d.ID, 5)); err == nil {
+		t.Fatal("an approval after the edge's own end is taken")
+	}
+	s.q.CaughtUp(9)
+	s.flush()
+	if have := s.q.HaveThrough(); have != 4 {
+		t.Errorf("have through %d", have)
+	}
+	reversed := told(d.ID, 6, tideover.StateReversed)
+	reversed.Corrected = true
+	s.end(reversed)
+	s.q.CaughtUp(9)
+	s.flush()
+	if have := s.q.HaveThrough(); have != 9 {
+		t.Errorf("have through %d: stuck", have)
+	}
+}
+
 // TestCaughtUp_WaitsOnce: a link that flaps while nothing can be written lets nothing pile up.
 func TestCaughtUp_WaitsOnce(t *testing.T) {
 	s := newShop(t)
