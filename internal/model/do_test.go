@@ -80,7 +80,7 @@ func (w *world) doOne(s step) bool {
 }
 
 func (w *world) doTill(s step) bool {
-	rec := w.record_(w.till, s.tx)
+	rec := w.known(w.till, s.tx)
 	switch s.verb {
 	case vPress:
 		if w.oracle.pressed[s.tx] && !w.calm && !w.spend(fRepeat) {
@@ -91,18 +91,19 @@ func (w *world) doTill(s step) bool {
 		if !w.spend(fCancel) {
 			return false
 		}
+		w.oracle.asked[s.tx] = true
 		w.cancel(s.tx)
 	case vAcknowledge:
 		if rec == nil || !rec.Final() || !w.calm && !w.spend(fAck) {
 			return false
 		}
-		w.acknowledge_(s.tx)
+		w.shows(s.tx)
 	default:
 		if rec == nil || !w.spend(fPerson) {
 			return false
 		}
 		if person(s.k) == pSettle {
-			w.oracle.settle_(s.tx)
+			w.oracle.takenOver(s.tx)
 		}
 		return w.act(person(s.k), s.tx)
 	}
@@ -119,7 +120,7 @@ func (w *world) doRouter(s step) bool {
 	case vCarry:
 		return w.carry(s.e, s.tx, s.h)
 	case vBury:
-		if rec := w.record_(s.e, s.tx); rec == nil || !rec.Untold || !l.shaken {
+		if rec := w.known(s.e, s.tx); rec == nil || !rec.Untold || !l.shaken {
 			return false
 		}
 		w.bury(s.e, s.tx, s.h)

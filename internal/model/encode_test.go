@@ -81,7 +81,7 @@ var seed = maphash.MakeSeed()
 func boxed[T any](v T) *box[T] {
 	b := &box[T]{v: v}
 	var buf [512]byte
-	raw := planOf(reflect.TypeFor[T]())(unsafe.Pointer(&b.v), buf[:0], &b.norms)
+	raw := plans[reflect.TypeFor[T]()](unsafe.Pointer(&b.v), buf[:0], &b.norms)
 	b.digest = maphash.Bytes(seed, raw)
 	return b
 }
@@ -89,23 +89,21 @@ func boxed[T any](v T) *box[T] {
 // plan appends a value's exact parts to raw, and the others to norms.
 type plan func(p unsafe.Pointer, raw []byte, norms *[]norm) []byte
 
-var plans = map[reflect.Type]plan{}
-
-func planOf(t reflect.Type) plan {
-	if p, ok := plans[t]; ok {
-		return p
+// plans holds one for each type of which a world is made.
+var plans = func() map[reflect.Type]plan {
+	all := make(map[reflect.Type]plan)
+	for _, t := range encoded {
+		all[t] = makePlan(t)
 	}
-	p := makePlan(t)
-	plans[t] = p
-	return p
-}
+	return all
+}()
 
 func makePlan(t reflect.Type) plan {
 	switch t.Kind() {
 	case reflect.Struct:
 		return structPlan(t)
 	case reflect.Pointer:
-		elem := planOf(t.Elem())
+		elem := makePlan(t.Elem())
 		return func(p unsafe.Pointer, raw []byte, norms *[]norm) []byte {
 			to := *(*unsafe.Pointer)(p)
 			if to == nil {
@@ -114,7 +112,7 @@ func makePlan(t reflect.Type) plan {
 			return elem(to, append(raw, 1), norms)
 		}
 	case reflect.Slice:
-		elem, size := planOf(t.Elem()), t.Elem().Size()
+		elem, size := makePlan(t.Elem()), t.Elem().Size()
 		return func(p unsafe.Pointer, raw []byte, norms *[]norm) []byte {
 			s := (*reflect.SliceHeader)(p)
 			raw = append(raw, byte(s.Len))
@@ -147,13 +145,12 @@ func structPlan(t reflect.Type) plan {
 		do plan
 	}
 	var parts []part
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		c := fields[t.String()+"."+f.Name]
 		switch {
 		case c == ignored:
 		case c == exact:
-			parts = append(parts, part{f.Offset, planOf(f.Type)})
+			parts = append(parts, part{f.Offset, makePlan(f.Type)})
 		default:
 			parts = append(parts, part{f.Offset, normPlan(f.Type, c)})
 		}
@@ -302,11 +299,10 @@ func gather(t reflect.Type, seen map[string]bool) {
 	case reflect.Pointer, reflect.Slice, reflect.Array:
 		gather(t.Elem(), seen)
 	case reflect.Struct:
-		for i := range t.NumField() {
-			name := t.String() + "." + t.Field(i).Name
-			if !seen[name] {
+		for f := range t.Fields() {
+			if name := t.String() + "." + f.Name; !seen[name] {
 				seen[name] = true
-				gather(t.Field(i).Type, seen)
+				gather(f.Type, seen)
 			}
 		}
 	default:

@@ -26,12 +26,15 @@ type node struct {
 	by   step
 }
 
-// restEvery is how many of the states are run to rest: one in so many.
-const restEvery = 64
+// limits bound an exploration.
+type limits struct {
+	states int // at most
+	until  time.Time
+	rest   int32 // one state of so many is run to rest
+}
 
-// explore visits every state that a world can come to, breadth first, so that the first counterexample is as short as any. It gives up
-// at statesMax, or at the deadline.
-func explore(w *world, statesMax int, deadline time.Time) (f found) {
+// explore visits every state that a world can come to, breadth first, so that the first counterexample is as short as any.
+func explore(w *world, lim limits) (f found) {
 	seen := map[uint64]int32{}
 	var nodes []node
 	var e encoder
@@ -79,16 +82,16 @@ func explore(w *world, statesMax int, deadline time.Time) (f found) {
 				if !isNew {
 					continue
 				}
-				if id%restEvery == 0 {
+				if id%lim.rest == 0 {
 					f.rested++
-					if err := n.rest(id/restEvery%2 == 0); err != nil {
+					if err := n.rest(id/lim.rest%2 == 0); err != nil {
 						f.err, f.trace, f.states = err, trace(id), len(nodes)
 						return f
 					}
 				}
 				next = append(next, place{n, id})
 			}
-			if len(nodes) >= statesMax || i%64 == 0 && time.Now().After(deadline) {
+			if len(nodes) >= lim.states || i%64 == 0 && time.Now().After(lim.until) {
 				f.complete, f.states = false, len(nodes)
 				f.trace = trace(int32(len(nodes) - 1))
 				return f

@@ -142,7 +142,7 @@ func (w *world) hello(f *frame) {
 	}
 	b.store = boxed(v.Store)
 	w.retellPlaces(h.ledger)
-	if behind {
+	if behind && w.broken != ackedForgotten {
 		w.unacknowledge(h.ledger, after)
 	}
 	w.oracle.newest[h.ledger] = f.from
@@ -322,7 +322,12 @@ func (w *world) restart(h uint8) {
 	if w.scenario.hubs > 1 {
 		return // its claims are taken over, one by one
 	}
-	w.ledgers[me.ledger].open(w.draw())
+	b := &w.ledgers[me.ledger]
+	if b.open(w.draw()); w.broken == heardAtOpen {
+		s := b.store.v
+		s.HeardIn = b.history.v.Epoch()
+		b.store = boxed(s)
+	}
 	for tx := range w.presses {
 		if w.row(me.ledger, uint8(tx)).State != tideover.RowNone {
 			w.step(me.ledger, uint8(tx), func(v *ledger.View) ledger.Decision {

@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"time"
 
 	"tideover"
 	"tideover/hub/ledger"
@@ -21,6 +22,7 @@ type oracle struct {
 	word     [txMax]bool            // a hub has heard a definite word of the platform
 	told     [txMax]ends            // what tills have heard
 	cancel   [txMax]uint8           // routers that have promised a cancel, as bits
+	asked    [txMax]bool            // a cancel was asked for
 	settled  [txMax]bool            // by a person
 	person   [txMax]bool            // it may need one
 	copied   bool                   // the ledger is a copy
@@ -97,7 +99,7 @@ func (o *oracle) called(w *world, tx uint8) {
 		o.fail("nothing is called after it was answered", "transaction %d was", tx)
 	case sale && o.expiry[tx] != 0 && w.ledgerNow() >= o.expiry[tx]:
 		o.fail("no call begins after the earliest expiry that was seen", "transaction %d was called too late", tx)
-	case sale && int(w.tick-o.accepted[tx])*int(tickLen) >= int(saleLife):
+	case sale && time.Duration(w.tick-o.accepted[tx])*tickLen >= saleLife:
 		o.fail("a sale is started in time or not at all", "transaction %d was called %d ticks after it was accepted", tx, w.tick-o.accepted[tx])
 	}
 }
@@ -165,7 +167,7 @@ func (o *oracle) forget(w *world, e uint8, left *disk) {
 	for tx := range w.presses {
 		row, rec := w.row(0, uint8(tx)), w.routers[e].disk.rec[tx]
 		known := row.CancelAsked || row.Ended() && row.Outcome.Result != tideover.StateApproved || row.State == tideover.RowReversing
-		if left != nil && left.rec[tx] != nil && (left.rec[tx].v.Undo || left.rec[tx].v.Final()) {
+		if left != nil && left.rec[tx] != nil && (left.rec[tx].v.Undo || uncharged(left.rec[tx].v.State)) {
 			known = true
 		}
 		o.cancel[tx] &= restPromise // another disk does not know what it must not show
@@ -183,15 +185,15 @@ func (o *oracle) forget(w *world, e uint8, left *disk) {
 // once, nobody can know.
 func (o *oracle) bothLost(w *world) {
 	for tx := range w.presses {
-		rec := w.record_(w.till, uint8(tx))
+		rec := w.known(w.till, uint8(tx))
 		if o.copied && !w.row(0, uint8(tx)).Ended() && (rec == nil || !rec.Final()) {
 			o.told[tx] = 0
 		}
 	}
 }
 
-// settle_ notes that a person has taken over.
-func (o *oracle) settle_(tx uint8) { o.settled[tx] = true }
+// takenOver notes that a person has taken over.
+func (o *oracle) takenOver(tx uint8) { o.settled[tx] = true }
 
 // look compares a world with the one before it.
 func (o *oracle) look(before, w *world) {
@@ -220,7 +222,7 @@ func (o *oracle) platform(w *world, tx uint8) {
 
 // shown looks at what a till can see. A till hears at once whatever its router has in memory.
 func (o *oracle) shown(before, w *world, e, tx uint8) {
-	is, old := w.record_(e, tx), before.record_(e, tx)
+	is, old := w.known(e, tx), before.known(e, tx)
 	if is == nil || is == old {
 		return
 	}
@@ -260,9 +262,22 @@ func (o *oracle) end(w *world, e, tx uint8, st tideover.State) {
 		o.fail("cancel means cancel", "transaction %d is shown as approved after its cancel was answered", tx)
 	case st != tideover.StateApproved && st != tideover.StateReversed && told.has(tideover.StateApproved) && !p.lied:
 		o.fail("an end is definite", "transaction %d is %s after a till has heard that it was approved", tx, st)
+	case st == tideover.StateReversed && told.has(tideover.StateApproved) && !w.wanted(tx):
+		o.fail("what was approved is undone only through a cancel, a reversal or a correction", "nobody wanted transaction %d undone", tx)
 	case st == tideover.StateReversed && p.stays() > 0:
 		o.fail("reversed is undone", "transaction %d is reversed, and stays executed", tx)
 	}
+}
+
+// wanted says whether there is a reason for a transaction to be undone.
+func (w *world) wanted(tx uint8) bool {
+	o := &w.oracle
+	for i, p := range w.presses {
+		if p.kind == tideover.KindReversal && p.original == int(tx) && o.pressed[i] {
+			return true
+		}
+	}
+	return o.asked[tx] || w.platform[tx].lied || o.copied || o.lost[0] || o.lost[1]
 }
 
 // refunded says whether parts of a transaction were given back: it is not undone any more then.

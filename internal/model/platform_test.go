@@ -65,13 +65,13 @@ func (w *world) call(tx uint8) {
 func (w *world) minded(tx uint8, m mind) bool {
 	p := &w.platform[tx]
 	if m == mLie {
-		return p.decided && !p.approved && !p.barred && !p.lied && w.has(fLie)
+		return p.decided && !p.approved && !p.barred && !p.lied && w.can(fLie)
 	}
 	if settled := p.barred || p.reversed || w.idempotent && (p.decided || p.pending); settled {
 		return m == mApprove // the call changes nothing
 	}
 	f, priced := m.price()
-	return !priced || w.has(f)
+	return !priced || w.can(f)
 }
 
 // decide is a call's arrival.

@@ -86,7 +86,7 @@ func (w *world) deliverAll() {
 // finish does what there is to do about one transaction.
 func (w *world) finish(tx uint8) {
 	e := w.till
-	if w.record_(e, tx) == nil && w.oracle.pressed[tx] && w.oracle.told[tx] == 0 {
+	if w.known(e, tx) == nil && w.oracle.pressed[tx] && w.oracle.told[tx] == 0 {
 		w.do(step{verb: vPress, tx: tx}) // a till repeats its press until it has an answer
 	}
 	for _, s := range w.carrySteps(nil, e, tx) {
@@ -103,7 +103,7 @@ func (w *world) finish(tx uint8) {
 		}
 	}
 	w.deliverAll()
-	if rec := w.record_(e, tx); rec != nil && rec.Final() && !rec.Acknowledged {
+	if rec := w.known(e, tx); rec != nil && rec.Final() && !rec.Acknowledged {
 		w.do(step{verb: vAcknowledge, tx: tx})
 	}
 }
@@ -111,7 +111,7 @@ func (w *world) finish(tx uint8) {
 // rested looks at what has become of a transaction.
 func (w *world) rested(tx uint8) {
 	o := &w.oracle
-	row, rec, p := w.row(0, tx), w.record_(w.till, tx), &w.platform[tx]
+	row, rec, p := w.row(0, tx), w.known(w.till, tx), &w.platform[tx]
 	reversal := w.presses[tx].kind == tideover.KindReversal
 	if o.cancel[tx] != 0 && !reversal && !o.settled[tx] && p.stays() > 0 && row.State != tideover.RowManual && !w.refunded(tx) {
 		o.fail("cancel means cancel", "transaction %d stays executed after its cancel was answered", tx)
@@ -145,9 +145,25 @@ func (w *world) rested(tx uint8) {
 		o.fail("the hub hears of each end that a router has given", "transaction %d is %s", tx, rec.State)
 	case !reversal && !o.settled[tx] && (rec.State == tideover.StateApproved) != (p.stays() == 1):
 		o.fail("the till's end is the platform's", "transaction %d is %s, and executed %d times", tx, rec.State, p.stays())
+	case reversal && uncharged(rec.State) && w.row(0, uint8(w.presses[tx].original)).State == tideover.RowReversed && !w.wantedBut(tx):
+		o.fail("a reversal that was cancelled undoes nothing", "transaction %d is %s, and its original was undone", tx, rec.State)
 	case reversal && rec.State == tideover.StateApproved && w.platform[w.presses[tx].original].stays() > 0:
 		o.fail("a reversal that is approved has undone its original", "transaction %d has not", tx)
 	}
+}
+
+// wantedBut says whether there is a reason for the original of a reversal to be undone but for the reversal.
+func (w *world) wantedBut(tx uint8) bool {
+	o := &w.oracle
+	original := w.presses[tx].original
+	for i, p := range w.presses {
+		if i != int(tx) && p.kind == tideover.KindReversal && p.original == original && o.pressed[i] {
+			return true
+		}
+	}
+	p := &w.platform[original]
+	// Without a cancel it was undone by machine: too late, or over another amount.
+	return o.asked[original] || !w.row(0, uint8(original)).CancelAsked || p.lied || o.copied || o.lost[0] || o.lost[1]
 }
 
 // waitsForPerson says whether what a transaction is about, or another one about the same, is manual: it cannot end before that is settled.
@@ -169,7 +185,7 @@ func uncharged(s tideover.State) bool {
 
 // retell tells a hub again how a transaction ended, or that a refund is open.
 func (w *world) retell(e, h, tx uint8) {
-	r, rec := &w.routers[e], w.record_(e, tx)
+	r, rec := &w.routers[e], w.known(e, tx)
 	f := frame{from: r.inc, e: e, h: h, tx: tx, up: true}
 	if rec.Final() {
 		m := wire.Replay{Submit: w.submitOf(e, tx, false), HubSeq: rec.HubSeq, Outcome: *rec.Outcome, Corrected: rec.Corrected}

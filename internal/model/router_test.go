@@ -58,12 +58,12 @@ type disk struct {
 	since   uint64
 	gap     bool
 	seq     uint64
-	heads   *head_ // the chain, the newest first
+	heads   *chain // the chain, the newest first
 }
 
-// head_ is a committed head; the chain of all before it is what a journal can be known by.
-type head_ struct {
-	before *head_
+// chain is a committed head; the chain of all before it is what a journal can be known by.
+type chain struct {
+	before *chain
 	seq    uint64
 	name   uint64
 }
@@ -118,7 +118,7 @@ func (w *world) startProcess(e uint8) {
 // landed gives the journal a new head.
 func (w *world) landed(e uint8, seq uint64) {
 	d := &w.routers[e].disk
-	d.seq, d.heads = seq, &head_{before: d.heads, seq: seq, name: w.draw()}
+	d.seq, d.heads = seq, &chain{before: d.heads, seq: seq, name: w.draw()}
 }
 
 // stop ends a router's process: its memory is gone, and its connections are.
@@ -184,7 +184,7 @@ func (w *world) past(e uint8) edge.Past {
 }
 
 // record_ returns what a router has of a transaction; nil where it has nothing.
-func (w *world) record_(e, tx uint8) *edge.Record {
+func (w *world) known(e, tx uint8) *edge.Record {
 	if b := w.routers[e].mem[tx]; b != nil {
 		return &b.v
 	}
@@ -194,7 +194,7 @@ func (w *world) record_(e, tx uint8) *edge.Record {
 // original returns what a router has of the transaction that another one undoes.
 func (w *world) original(e, tx uint8) *edge.Record {
 	if o := w.presses[tx].original; w.presses[tx].kind.Undoes() {
-		return w.record_(e, uint8(o))
+		return w.known(e, uint8(o))
 	}
 	return nil
 }
@@ -335,7 +335,7 @@ func (w *world) anchor(e uint8) wire.Anchor {
 	return wire.Anchor{Seq: r.disk.heads.seq, Head: headOf(r.disk.heads)}
 }
 
-func headOf(h *head_) (b [32]byte) {
+func headOf(h *chain) (b [32]byte) {
 	n := name16(h.name)
 	copy(b[:], n[:])
 	return b

@@ -83,20 +83,20 @@ func (w *world) tillSteps(all []step) []step {
 		if !w.routers[w.till].alive {
 			continue
 		}
-		rec := w.record_(w.till, tx)
-		if rec == nil && (!w.oracle.pressed[tx] || w.has(fRepeat)) && w.pressable(tx) {
+		rec := w.known(w.till, tx)
+		if rec == nil && (!w.oracle.pressed[tx] || w.can(fRepeat)) && w.pressable(tx) {
 			all = append(all, step{verb: vPress, tx: tx})
 		}
-		if w.has(fCancel) && (rec == nil || rec.State == tideover.StateApproved || !rec.Final() && !rec.Undo) {
+		if w.can(fCancel) && (rec == nil || rec.State == tideover.StateApproved || !rec.Final() && !rec.Undo) {
 			all = append(all, step{verb: vCancel, tx: tx})
 		}
 		if rec == nil {
 			continue
 		}
-		if w.has(fAck) && rec.Final() && !rec.Acknowledged {
+		if w.can(fAck) && rec.Final() && !rec.Acknowledged {
 			all = append(all, step{verb: vAcknowledge, tx: tx})
 		}
-		if w.has(fPerson) {
+		if w.can(fPerson) {
 			for p := range persons {
 				if p == pRelease && rec.State != tideover.StateHeld && rec.State != tideover.StateManual || p == pSettle && rec.State != tideover.StateManual {
 					continue
@@ -148,7 +148,7 @@ func (w *world) routerSteps(all []step, e uint8) []step {
 // carrySteps are what a router may do about one transaction.
 func (w *world) carrySteps(all []step, e, tx uint8) []step {
 	r := &w.routers[e]
-	rec := w.record_(e, tx)
+	rec := w.known(e, tx)
 	s, open := w.next(e, tx)
 	local := false
 	if open {
@@ -193,7 +193,7 @@ func (w *world) retellSteps(all []step, e, h uint8) []step {
 		}
 		for i := range w.presses {
 			tx := uint8(i)
-			rec := w.record_(e, tx)
+			rec := w.known(e, tx)
 			if rec == nil || w.turnOf(e, rec) != turn || r.retold[i] == retelling(rec) {
 				continue
 			}
@@ -238,15 +238,15 @@ func (w *world) turnOf(e uint8, rec *edge.Record) int {
 // heldFirst says whether a hub that was restored has to know of what undoes and has no end before it hears of anything new.
 func (w *world) heldFirst(e uint8, rec *edge.Record) bool {
 	r, o := &w.routers[e], w.original(e, uint8(w.index[rec.ID]))
-	if o != nil && o.Counts() {
+	if o != nil && o.Counts() && rec.Kind == tideover.KindReversal {
 		return false // known: it would overtake its original, and bar it
 	}
-	return r.welcome != nil && r.welcome.v.Replay && rec.Kind.Undoes() && rec.Counts() && !rec.Undo && rec.Lost(w.past(e))
+	return r.welcome != nil && r.welcome.v.Replay && rec.Kind.Undoes() && rec.Counts() && !rec.Undo && rec.Lost(w.past(e)) && !rec.Behind(o)
 }
 
 // lostEnd says whether a hub that was restored may have lost an end of this journal.
 func (w *world) lostEnd(e, tx uint8) bool {
-	r, rec := &w.routers[e], w.record_(e, tx)
+	r, rec := &w.routers[e], w.known(e, tx)
 	b := r.disk.rec[tx]
 	return rec != nil && b != nil && rec.Final() && b.v.HubSeq > r.welcome.v.LostFrom
 }
@@ -262,7 +262,7 @@ func (w *world) hubSteps(all []step, h uint8) []step {
 			// Another hub's: what the platform says of it would not be recorded.
 		case a.kind == ledger.ActNone && row.State.Open():
 			all = append(all, step{verb: vWork, h: h, tx: tx})
-			if next := row.Next(name16(me.owner)); w.has(fSilent) && (next == ledger.ActAsk || next == ledger.ActReverse) {
+			if next := row.Next(name16(me.owner)); w.can(fSilent) && (next == ledger.ActAsk || next == ledger.ActReverse) {
 				all = append(all, step{verb: vSilent, h: h, tx: tx})
 			}
 		case a.kind == ledger.ActCall && !a.arrived:
@@ -276,14 +276,14 @@ func (w *world) hubSteps(all []step, h uint8) []step {
 			if a.kind != ledger.ActCall || a.arrived {
 				all = append(all, step{verb: vRecord, h: h, tx: tx})
 			}
-			if a.kind == ledger.ActCall && (w.has(fSilent) || row.EndAs != tideover.StateNone) {
+			if a.kind == ledger.ActCall && (w.can(fSilent) || row.EndAs != tideover.StateNone) {
 				all = append(all, step{verb: vTimeOut, h: h, tx: tx})
 			}
 		}
-		if w.mayTakeOver(h, tx) && (w.gone(row) || w.has(fTakeOver)) {
+		if w.mayTakeOver(h, tx) && (w.gone(row) || w.can(fTakeOver)) {
 			all = append(all, step{verb: vTakeOver, h: h, tx: tx})
 		}
-		if w.has(fHint) {
+		if w.can(fHint) {
 			all = append(all, step{verb: vHint, h: h, tx: tx})
 		}
 		for e := range w.routers {
@@ -306,7 +306,7 @@ func (w *world) netSteps(all []step) []step {
 		}
 		s := step{verb: vDeliver, e: f.e, h: f.h, tx: f.tx, k: uint8(f.kind), n: w.nth(i)}
 		all = append(all, s)
-		if w.has(fTwice) && f.up && f.kind != wire.TypeHello {
+		if w.can(fTwice) && f.up && f.kind != wire.TypeHello {
 			s.verb = vTwice
 			all = append(all, s)
 		}
@@ -323,7 +323,7 @@ func (w *world) netSteps(all []step) []step {
 		}
 		if p.pending {
 			all = append(all, step{verb: vMature, tx: tx})
-			if w.has(fRefuse) {
+			if w.can(fRefuse) {
 				all = append(all, step{verb: vDecline, tx: tx})
 			}
 		}
@@ -358,7 +358,7 @@ func (w *world) find(s step) int {
 
 func (w *world) faultSteps(all []step) []step {
 	simple := func(f fault, v verb) {
-		if w.has(f) {
+		if w.can(f) {
 			all = append(all, step{verb: v})
 		}
 	}
@@ -368,18 +368,18 @@ func (w *world) faultSteps(all []step) []step {
 		if !w.routers[e].alive {
 			continue
 		}
-		if w.has(fProcess) && uint8(e) == w.till {
+		if w.can(fProcess) && uint8(e) == w.till {
 			all = append(all, step{verb: vProcess, e: uint8(e)})
 		}
-		if w.has(fReboot) && uint8(e) == w.till {
+		if w.can(fReboot) && uint8(e) == w.till {
 			all = append(all, step{verb: vReboot, e: uint8(e)})
 		}
 		for h := range w.scenario.hubs {
-			if w.has(fCut) && w.routers[e].links[h].up {
+			if w.can(fCut) && w.routers[e].links[h].up {
 				all = append(all, step{verb: vCut, e: uint8(e), h: uint8(h)})
 			}
 		}
-		if w.has(fCopy) && w.savedDisk == nil && uint8(e) == w.till {
+		if w.can(fCopy) && w.savedDisk == nil && uint8(e) == w.till {
 			all = append(all, step{verb: vCopy, e: uint8(e)})
 		}
 	}
@@ -392,18 +392,18 @@ func (w *world) faultSteps(all []step) []step {
 		all = append(all, step{verb: vPutBack, e: w.till})
 	}
 	for h := range w.scenario.hubs {
-		if w.has(fHub) {
+		if w.can(fHub) {
 			all = append(all, step{verb: vHub, h: uint8(h)}, step{verb: vDrain, h: uint8(h)})
 		}
 	}
-	if w.has(fHubCopy) && w.saved == nil {
+	if w.can(fHubCopy) && w.saved == nil {
 		all = append(all, step{verb: vCopyBooks})
 	}
 	if w.saved != nil {
 		all = append(all, step{verb: vPutBooksBack})
 	}
 	for tx := range w.presses {
-		if w.has(fPrune) && w.prunable(uint8(tx)) {
+		if w.can(fPrune) && w.prunable(uint8(tx)) {
 			all = append(all, step{verb: vPrune, tx: uint8(tx)})
 		}
 	}

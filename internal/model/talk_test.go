@@ -64,10 +64,14 @@ func (w *world) welcomed(e, h uint8, b *box[wire.Welcome]) {
 		r.epoch, r.since = m.Epoch, r.seq+1
 		w.lazily(e, txMax, edge.Event{Type: edge.EventHeard, HubSeq: r.disk.have, Epoch: m.Epoch})
 	}
+	since := r.since
+	if w.broken == epochForgotten {
+		since = 0
+	}
 	before := r.past
 	r.past = r.past.Welcomed(edge.Welcome{
 		OffChain: m.AnchorSeq != 0 && !r.disk.holds(m.AnchorSeq, number([16]byte(m.AnchorHead[:16]))),
-		Gap:      m.Gap || r.disk.gap, LostBefore: max(m.LostBefore, r.since), Replay: m.Replay,
+		Gap:      m.Gap || r.disk.gap, LostBefore: max(m.LostBefore, since), Replay: m.Replay,
 	})
 	if r.past.Restored && !before.Restored {
 		w.tell("  router %d was restored from an older copy", e)
@@ -130,7 +134,7 @@ func (w *world) heard(f *frame) {
 
 // progressed takes the hub's word that is not an end.
 func (w *world) progressed(e, tx uint8, p progress) {
-	if rec := w.record_(e, tx); p.To == wire.TypeSubmit && rec != nil && w.heldFirst(e, rec) {
+	if rec := w.known(e, tx); p.To == wire.TypeSubmit && rec != nil && w.heldFirst(e, rec) {
 		w.routers[e].retold[tx] = retelling(rec)
 	}
 	switch p.To {
@@ -155,7 +159,7 @@ func (w *world) progressed(e, tx uint8, p progress) {
 
 // answered ends a call that only its end was waited for.
 func (w *world) answered(e, tx uint8, to wire.Type) {
-	rec := w.record_(e, tx)
+	rec := w.known(e, tx)
 	switch {
 	case rec == nil:
 	case to == wire.TypeReplay:
@@ -173,7 +177,7 @@ func (w *world) confirmed(e uint8, c *wire.Confirmation) bool {
 	if r.mem[tx] == nil && c.Adopt != nil {
 		w.adopt(e, tx, c.Adopt)
 	}
-	rec := w.record_(e, tx)
+	rec := w.known(e, tx)
 	if rec == nil {
 		r.miss(c.HubSeq)
 		return false
@@ -230,7 +234,7 @@ func (w *world) adopt(e, tx uint8, s *wire.Submit) {
 
 // next is what a router's forwarder decides about a transaction.
 func (w *world) next(e, tx uint8) (edge.Step, bool) {
-	r := w.record_(e, tx)
+	r := w.known(e, tx)
 	if r == nil || r.Final() || r.State == tideover.StateHeld || r.Behind(w.original(e, tx)) {
 		return edge.Step{}, false
 	}
@@ -244,7 +248,7 @@ func (w *world) carry(e, tx, h uint8) bool {
 		return false
 	}
 	w.tell("  router %d: %s", e, s.Reason)
-	r, rec := &w.routers[e], w.record_(e, tx)
+	r, rec := &w.routers[e], w.known(e, tx)
 	f := frame{from: r.inc, e: e, h: h, tx: tx, up: true}
 	switch s.Act {
 	case edge.ActHold:
@@ -268,7 +272,9 @@ func (w *world) carry(e, tx, h uint8) bool {
 			return false
 		}
 		submit := w.submitOf(e, tx, s.Again)
-		submit.Anchor = w.anchor(e)
+		if submit.Anchor = w.anchor(e); w.broken == anchorForgotten {
+			submit.Anchor = wire.Anchor{}
+		}
 		f.kind, f.body = wire.TypeSubmit, boxed(submit)
 	}
 	return w.speak(f)
@@ -303,7 +309,7 @@ func kindOf(a edge.Act) wire.Type {
 
 // endHere gives the router's own end; false where it cannot.
 func (w *world) endHere(e, tx uint8, cause tideover.Cause) bool {
-	rec := w.record_(e, tx)
+	rec := w.known(e, tx)
 	now, _ := w.clock(e)
 	ev, err := rec.EndHere(cause, tideover.Outcome{At: now})
 	if err != nil {
@@ -316,7 +322,7 @@ func (w *world) endHere(e, tx uint8, cause tideover.Cause) bool {
 
 // submitOf is a transaction as the hub gets it.
 func (w *world) submitOf(e, tx uint8, again bool) wire.Submit {
-	rec := w.record_(e, tx)
+	rec := w.known(e, tx)
 	s := w.submits[tx]
 	s.CreatedAt, s.Again = rec.CreatedAt, again
 	s.ExpiresAt, _ = rec.Expires(w.moment(e))
@@ -333,7 +339,7 @@ func (w *world) cancelOf(tx uint8, again bool) wire.Cancel {
 
 // bury tells a hub of an end that the router has given by itself.
 func (w *world) bury(e, tx, h uint8) {
-	r, rec := &w.routers[e], w.record_(e, tx)
+	r, rec := &w.routers[e], w.known(e, tx)
 	f := frame{from: r.inc, e: e, h: h, tx: tx, up: true}
 	switch submit := w.submitOf(e, tx, false); {
 	case rec.State != tideover.StateExpired && rec.State != tideover.StateCancelled && rec.Kind != tideover.KindReversal:
@@ -351,7 +357,7 @@ func (w *world) bury(e, tx, h uint8) {
 
 // buried notes that the hub knows of it. It is written lazily.
 func (w *world) buried(e, tx uint8) {
-	if rec := w.record_(e, tx); rec != nil && rec.Untold {
+	if rec := w.known(e, tx); rec != nil && rec.Untold {
 		w.lazily(e, tx, edge.Event{Type: edge.EventBuried})
 	}
 }

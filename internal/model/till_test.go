@@ -10,7 +10,7 @@ import (
 // press has a till send its request: the first time, or once more.
 func (w *world) press(tx uint8) {
 	e := w.till
-	if w.record_(e, tx) != nil {
+	if w.known(e, tx) != nil {
 		return // answered with the one transaction
 	}
 	s := &w.submits[tx]
@@ -30,7 +30,7 @@ func (w *world) press(tx uint8) {
 // cancel has a till cancel: by its id where the router has it, and otherwise by its key.
 func (w *world) cancel(tx uint8) {
 	e := w.till
-	if w.record_(e, tx) != nil {
+	if w.known(e, tx) != nil {
 		if w.cancelAt(e, tx, edge.By{}) {
 			w.oracle.promised(w, e, tx)
 		}
@@ -45,7 +45,11 @@ func (w *world) cancel(tx uint8) {
 
 // cancelAt cancels what a router has; false where it refuses.
 func (w *world) cancelAt(e, tx uint8, by edge.By) bool {
-	rec := w.record_(e, tx)
+	rec := w.known(e, tx)
+	if rec.Begun(w.original(e, tx)) && w.broken != begunCancelled {
+		w.tell("  refused: %v", edge.CannotCancel())
+		return false
+	}
 	now, _ := w.clock(e)
 	ev, err := rec.Cancel(w.past(e), by, now)
 	if err != nil {
@@ -58,9 +62,9 @@ func (w *world) cancelAt(e, tx uint8, by edge.By) bool {
 	return true
 }
 
-// acknowledge_ has a till say that it has shown the end that it heard last.
-func (w *world) acknowledge_(tx uint8) {
-	rec := w.record_(w.till, tx)
+// shows has a till say that it has shown the end that it heard last.
+func (w *world) shows(tx uint8) {
+	rec := w.known(w.till, tx)
 	ev, err := rec.Acknowledge(rec.Seq)
 	if err != nil {
 		w.oracle.fail("an end that was told can be acknowledged", "%v", err)
@@ -87,7 +91,7 @@ func (p person) String() string { return [...]string{"holds", "releases", "drops
 // act has a technician do something at the router where the tills are; false where it is refused.
 func (w *world) act(p person, tx uint8) bool {
 	e := w.till
-	rec := w.record_(e, tx)
+	rec := w.known(e, tx)
 	now, _ := w.clock(e)
 	var ev *edge.Event
 	var err error
@@ -97,6 +101,9 @@ func (w *world) act(p person, tx uint8) bool {
 	case pRelease:
 		ev, err = rec.Release(edge.By{Who: "somebody"})
 	case pDrop:
+		if rec.Begun(w.original(e, tx)) {
+			return false
+		}
 		ev, err = rec.Drop(w.past(e), edge.By{Who: "somebody"}, now)
 	case pSettle:
 		ev, err = rec.SettleAs(w.truth(tx), edge.By{Who: "somebody", Reason: "asked the platform"})

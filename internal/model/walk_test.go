@@ -25,7 +25,7 @@ func walkTime() time.Duration {
 	case testing.Short():
 		return 4 * time.Second
 	default:
-		return 25 * time.Second
+		return 20 * time.Second
 	}
 }
 
@@ -130,6 +130,7 @@ func walk(sc *scenario, r *rand.Rand) (trace []step, err error) {
 
 // Random walks through worlds too large to be explored keep every promise, and come to rest.
 func TestModel_RandomWalks(t *testing.T) {
+	t.Parallel()
 	seed := seedOf(t)
 	end := time.Now().Add(walkTime())
 	walks, steps := 0, 0

@@ -218,7 +218,7 @@ func (w *world) spend(f fault) bool {
 	return true
 }
 
-func (w *world) has(f fault) bool { return w.left[f] > 0 }
+func (w *world) can(f fault) bool { return w.left[f] > 0 }
 
 // encoded is every type of which a world is made that comes from the product.
 var encoded = []reflect.Type{
