@@ -97,10 +97,11 @@ func (r *router) encode(w *world, e *encoder) {
 		put(e, b)
 	}
 	for _, p := range r.missing {
-		e.norm(hubSeq, p)
+		e.norm(hubSeq, p.position)
+		e.byte(p.tx)
 	}
 	p := r.past
-	e.byte(bit(p.Caught), bit(p.Superseded), bit(p.Restored), bit(p.Gap))
+	e.byte(bit(r.home), bit(p.Caught), bit(p.Superseded), bit(p.Restored), bit(p.Gap))
 	e.norm(jSeq, p.LostBefore)
 	e.norm(epoch, number(r.epoch))
 	e.norm(jSeq, r.since)

@@ -86,7 +86,10 @@ func (w *world) doTill(s step) bool {
 		if w.oracle.pressed[s.tx] && !w.calm && !w.spend(fRepeat) {
 			return false
 		}
-		w.press(s.tx)
+		if s.k != 0 && !w.spend(fOther) {
+			return false
+		}
+		w.press(s.tx, s.k != 0)
 	case vCancel:
 		if !w.spend(fCancel) {
 			return false
@@ -297,7 +300,7 @@ func (w *world) describe(s step) string {
 	router, hub := fmt.Sprintf("router %d", s.e), fmt.Sprintf("hub %d", s.h)
 	switch s.verb {
 	case vPress:
-		return "the till presses " + what
+		return "the till presses " + what + [2]string{"", ", with another body"}[s.k]
 	case vCancel:
 		return "the till cancels " + what
 	case vAcknowledge:

@@ -40,6 +40,7 @@ var small = []scenario{
 	// Replaced and restored.
 	{name: "a replaced router, pressed again", presses: []press{sale()}, idempotent: true, allow: may{fReplace: 1, fTick: 2, fRepeat: 1}},
 	{name: "a replaced router, a cancel", presses: []press{sale()}, idempotent: true, allow: may{fReplace: 1, fCancel: 1, fRepeat: 1}},
+	{name: "a replaced router, another body", presses: []press{sale()}, idempotent: true, allow: may{fReplace: 1, fRepeat: 1, fOther: 1}},
 	{name: "a restored router", presses: []press{sale()}, idempotent: true, allow: may{fCopy: 1, fCancel: 1, fAck: 1}},
 	{name: "a restored router, a technician", presses: []press{sale()}, allow: may{fCopy: 1, fPerson: 1}},
 	{name: "a restored ledger, a cancel", presses: []press{sale()}, idempotent: true, allow: may{fHubCopy: 1, fCancel: 1}},

@@ -169,7 +169,7 @@ func (w *world) answer(f *frame, d ledger.Decision) bool {
 	case d.Verdict == ledger.Wait:
 		return false
 	case row.Ended():
-		w.reply(f, wire.TypeConfirmation, boxed(answer{w.confirmation(row), f.matters()}))
+		w.reply(f, wire.TypeConfirmation, boxed(answer{row.Confirmation(), f.matters()}))
 	case !d.Fresh:
 		p := progress{row.Progress(), f.kind}
 		if w.fine || f.kind == wire.TypeReplay || f.kind == wire.TypeSubmit && w.presses[f.tx].kind.Undoes() || p.State == tideover.StateManual || p.State == tideover.StateNone {
@@ -193,7 +193,7 @@ func (f *frame) matters() wire.Type {
 	return 0
 }
 
-// confirmation is a row's end as the hub says it. What an edge without a record needs goes with it.
+// confirmation is a row's end as the hub says it of its own accord. What an edge without a record needs goes with it.
 func (w *world) confirmation(row *ledger.Row) wire.Confirmation {
 	c := row.Confirmation()
 	adopt := row.Request

@@ -190,12 +190,10 @@ func (w *world) retell(e, h, tx uint8) {
 	if rec.Final() {
 		m := wire.Replay{Submit: w.submitOf(e, tx, false), HubSeq: rec.HubSeq, Outcome: *rec.Outcome, Corrected: rec.Corrected}
 		f.kind, f.body = wire.TypeReplay, boxed(m)
-	} else if w.move(e, tx, tideover.CauseSent) {
+	} else {
+		w.move(e, tx, tideover.CauseSent)
 		f.kind, f.body = wire.TypeSubmit, boxed(w.submitOf(e, tx, true))
 		r.retold[tx] = retelling(rec) // the hub's first word is waited for, but not for long
-	} else {
-		r.retold[tx] = retelling(rec) // held: it is not sent
-		return
 	}
 	w.speak(f)
 }
@@ -204,6 +202,8 @@ func (w *world) retell(e, h, tx uint8) {
 func (w *world) replayed(e, h uint8) {
 	r := &w.routers[e]
 	w.send(frame{kind: wire.TypeReplayed, from: r.inc, e: e, h: h, tx: txMax, up: true, body: boxed(wire.Replayed{})})
-	r.welcome = boxed(wire.Welcome{Epoch: r.welcome.v.Epoch})
+	paid := r.welcome.v
+	paid.Replay = false
+	r.welcome = boxed(paid)
 	r.past.Caught = true
 }

@@ -21,7 +21,7 @@ type router struct {
 	// The process's memory.
 	mem     [txMax]*box[edge.Record]
 	tail    []*box[event] // lazily written events that no commit holds yet
-	missing []uint64      // outbox positions that could not be taken
+	missing []missed      // ends that could not be taken
 	seq     uint64        // the last sequence drawn
 	past    edge.Past
 	ahead   int8 // ledger time less this world's, in ticks, as the last welcome told it
@@ -31,7 +31,14 @@ type router struct {
 	epoch   [16]byte           // of the ledger, as heard last
 	since   uint64             // the sequence at which it was heard first
 	welcome *box[wire.Welcome] // the last one; nil before it
+	home    bool               // what its outbox held is on disk
 	retold  [txMax]uint64      // ends that were told again to a hub that had lost them, by their positions
+}
+
+// missed is an end that could not be taken.
+type missed struct {
+	position uint64
+	tx       uint8
 }
 
 // link is a connection to a hub.
@@ -88,7 +95,7 @@ func (w *world) install(e uint8) {
 func (w *world) startProcess(e uint8) {
 	r := &w.routers[e]
 	r.alive, r.inc, r.mem, r.tail, r.missing, r.known = true, w.draw(), r.disk.rec, nil, nil, false
-	r.links, r.past, r.welcome = [hubMax]link{}, edge.Past{}, nil
+	r.links, r.past, r.welcome, r.home = [hubMax]link{}, edge.Past{}, nil, false
 	r.retold, r.calls = [txMax]uint64{}, [txMax]wire.Type{}
 	r.epoch, r.since = r.disk.epoch, r.disk.since
 	if w.broken == unheard {

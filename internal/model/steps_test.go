@@ -86,6 +86,9 @@ func (w *world) tillSteps(all []step) []step {
 		rec := w.known(w.till, tx)
 		if rec == nil && (!w.oracle.pressed[tx] || w.can(fRepeat)) && w.pressable(tx) {
 			all = append(all, step{verb: vPress, tx: tx})
+			if w.oracle.pressed[tx] && w.can(fOther) {
+				all = append(all, step{verb: vPress, tx: tx, k: 1})
+			}
 		}
 		if w.can(fCancel) && (rec == nil || rec.State == tideover.StateApproved || !rec.Final() && !rec.Undo) {
 			all = append(all, step{verb: vCancel, tx: tx})
@@ -183,7 +186,7 @@ func (w *world) carrySteps(all []step, e, tx uint8) []step {
 // retellSteps tell a hub that was restored what it has lost.
 func (w *world) retellSteps(all []step, e, h uint8) []step {
 	r := &w.routers[e]
-	if r.welcome == nil || !r.welcome.v.Replay {
+	if r.welcome == nil || !r.welcome.v.Replay || !r.home {
 		return all
 	}
 	done := true
@@ -241,7 +244,8 @@ func (w *world) heldFirst(e uint8, rec *edge.Record) bool {
 	if o != nil && o.Counts() && rec.Kind == tideover.KindReversal {
 		return false // known: it would overtake its original, and bar it
 	}
-	return r.welcome != nil && r.welcome.v.Replay && rec.Kind.Undoes() && rec.Counts() && !rec.Undo && rec.Lost(w.past(e)) && !rec.Behind(o)
+	return r.welcome != nil && r.welcome.v.Replay && rec.Kind.Undoes() && rec.Counts() && !rec.Undo && rec.Lost(w.past(e)) && !rec.Stale(w.past(e)) &&
+		rec.State != tideover.StateHeld && !rec.Behind(o)
 }
 
 // lostEnd says whether a hub that was restored may have lost an end of this journal.

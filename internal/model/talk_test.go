@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"slices"
 
 	"tideover"
@@ -79,7 +80,7 @@ func (w *world) welcomed(e, h uint8, b *box[wire.Welcome]) {
 		w.lazily(e, txMax, edge.Event{Type: edge.EventGap})
 		w.commit(e)
 	}
-	r.welcome, r.retold = b, [txMax]uint64{}
+	r.welcome, r.home, r.retold = b, false, [txMax]uint64{}
 	w.sayAnchor(e, h)
 }
 
@@ -96,14 +97,15 @@ func (w *world) caughtUp(e uint8, c wire.CaughtUp) {
 	r := &w.routers[e]
 	through := c.Through
 	for _, p := range r.missing {
-		if p <= through && w.broken != haveInMemory {
-			through = p - 1
+		if p.position <= through && w.broken != haveInMemory {
+			through = p.position - 1
 		}
 	}
 	if through > r.disk.have {
 		w.lazily(e, txMax, edge.Event{Type: edge.EventHeard, HubSeq: through, Epoch: r.epoch})
 	}
 	w.commit(e)
+	r.home = true
 	if !r.welcome.v.Replay {
 		r.past.Caught = true
 	}
@@ -121,7 +123,9 @@ func (w *world) heard(f *frame) {
 	case wire.TypeProgress:
 		w.progressed(f.e, f.tx, value[progress](f.body))
 	case wire.TypeRefused:
-		switch value[wire.Refused](f.body).Reason {
+		switch refused := value[wire.Refused](f.body); refused.Reason {
+		case wire.ReasonKeyReused:
+			w.reused(f.e, f.tx, &refused)
 		case wire.ReasonSuperseded:
 			r.past.Superseded = true
 		case wire.ReasonMalformed:
@@ -174,12 +178,13 @@ func (w *world) answered(e, tx uint8, to wire.Type) {
 func (w *world) confirmed(e uint8, c *wire.Confirmation) bool {
 	r := &w.routers[e]
 	tx := uint8(w.index[c.ID])
-	if r.mem[tx] == nil && c.Adopt != nil {
-		w.adopt(e, tx, c.Adopt)
-	}
 	rec := w.known(e, tx)
+	if c.Adopt != nil && (rec == nil || rec.Hash != c.Adopt.Hash && !rec.Barred() && c.Adopt.Request.Kind != tideover.KindNone) {
+		w.adopt(e, tx, c.Adopt)
+		rec = w.known(e, tx)
+	}
 	if rec == nil {
-		r.miss(c.HubSeq)
+		r.miss(c.HubSeq, tx)
 		return false
 	}
 	asked := c.Asked || w.broken == approvalBelieved
@@ -187,14 +192,14 @@ func (w *world) confirmed(e uint8, c *wire.Confirmation) bool {
 	switch {
 	case err != nil:
 		w.tell("  not taken: %v", err)
-		r.miss(c.HubSeq)
+		r.miss(c.HubSeq, tx)
 		return false
 	case take == edge.TakeAgain:
 		if !r.waits(c.HubSeq) {
 			w.acknowledge(e, tx, c.HubSeq)
 		}
 	case take == edge.TakeNew:
-		r.missing = slices.Clip(slices.DeleteFunc(slices.Clone(r.missing), func(p uint64) bool { return p == c.HubSeq }))
+		r.missing = slices.DeleteFunc(slices.Clone(r.missing), func(p missed) bool { return p.tx == tx && p.position <= c.HubSeq })
 		w.lazily(e, tx, ev)
 		if w.broken == earlyAck {
 			w.acknowledge(e, tx, c.HubSeq)
@@ -205,10 +210,12 @@ func (w *world) confirmed(e uint8, c *wire.Confirmation) bool {
 	return true
 }
 
-// miss notes an outbox position that could not be taken.
-func (r *router) miss(position uint64) {
-	if i, known := slices.BinarySearch(r.missing, position); !known {
-		r.missing = slices.Insert(slices.Clone(r.missing), i, position)
+// miss notes an end that could not be taken.
+func (r *router) miss(position uint64, tx uint8) {
+	m := missed{position, tx}
+	if !slices.Contains(r.missing, m) {
+		r.missing = append(slices.Clone(r.missing), m)
+		slices.SortFunc(r.missing, func(a, b missed) int { return cmp.Compare(a.position, b.position) })
 	}
 }
 
@@ -228,8 +235,20 @@ func (w *world) adopt(e, tx uint8, s *wire.Submit) {
 		ID: s.ID, TerminalUID: s.TerminalUID, Terminal: s.Terminal, Key: s.Key, Request: s.Request, Hash: s.Hash,
 		CreatedAt: s.CreatedAt, LedgerExpires: s.ExpiresAt,
 	}
-	w.lazily(e, tx, edge.Adopt(d, false))
+	w.lazily(e, tx, edge.Adopt(d, w.known(e, tx) != nil))
 	w.move(e, tx, tideover.CauseDoubt)
+}
+
+// reused takes the hub's record of a key over that the router holds with another request.
+func (w *world) reused(e, tx uint8, m *wire.Refused) {
+	switch rec := w.known(e, tx); {
+	case m.End != nil:
+		end := *m.End
+		end.Adopt = m.Adopt
+		w.confirmed(e, &end)
+	case m.Adopt != nil && (rec == nil || rec.Hash != m.Adopt.Hash):
+		w.adopt(e, tx, m.Adopt)
+	}
 }
 
 // next is what a router's forwarder decides about a transaction.
@@ -324,7 +343,7 @@ func (w *world) endHere(e, tx uint8, cause tideover.Cause) bool {
 func (w *world) submitOf(e, tx uint8, again bool) wire.Submit {
 	rec := w.known(e, tx)
 	s := w.submits[tx]
-	s.CreatedAt, s.Again = rec.CreatedAt, again
+	s.CreatedAt, s.Hash, s.Again = rec.CreatedAt, rec.Hash, again
 	s.ExpiresAt, _ = rec.Expires(w.moment(e))
 	if rec.Barred() {
 		s.Request, s.Hash = tideover.Request{}, [32]byte{}

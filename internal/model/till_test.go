@@ -7,13 +7,16 @@ import (
 	"tideover/edge"
 )
 
-// press has a till send its request: the first time, or once more.
-func (w *world) press(tx uint8) {
+// press has a till send its request: the first time, or once more; other says that it has another body by now.
+func (w *world) press(tx uint8, other bool) {
 	e := w.till
 	if w.known(e, tx) != nil {
-		return // answered with the one transaction
+		return // answered with the one transaction, or refused
 	}
-	s := &w.submits[tx]
+	s := w.submits[tx]
+	if other {
+		s.Hash[1] = 1
+	}
 	now, known := w.clock(e)
 	d := &edge.Draft{
 		ID: s.ID, TerminalUID: s.TerminalUID, Terminal: s.Terminal, Key: s.Key, Request: s.Request, Hash: s.Hash,

@@ -59,6 +59,7 @@ const (
 	fCancel                // a till cancels
 	fAck                   // a till acknowledges
 	fRepeat                // a till presses again
+	fOther                 // a till presses another request under the same key
 	fPerson                // a technician holds, releases, drops or settles
 	fTakeOver              // a hub takes over another one's claim
 	fHint                  // somebody calls the hub as the platform would
