@@ -16,7 +16,7 @@ import (
 // How often something is restored or replaced in the middle of selling.
 const (
 	restoresShort   = 1
-	restoresDefault = 3
+	restoresDefault = 2
 	restoresNightly = 60
 
 	tradersPerTill = 3
@@ -102,6 +102,20 @@ func (c *campaign) backup() string {
 	file := filepath.Join(c.t.TempDir(), "ledger.db")
 	_, err := c.shop.HubCommand(c.ctx, "ledger", "backup", file)
 	c.must(err)
+	return file
+}
+
+// snapshot copies the ledger as a power cut would leave it, without the hub's knowledge: nothing in the copy says that it is one.
+func (c *campaign) snapshot() string {
+	c.t.Helper()
+	file := filepath.Join(c.t.TempDir(), "ledger.db")
+	c.must(c.shop.hub.freeze(func() error {
+		b, err := os.ReadFile(filepath.Join(c.shop.path("hub"), "ledger.db"))
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(file, b, 0o600)
+	}))
 	return file
 }
 
@@ -228,6 +242,33 @@ func TestRestore_HubFromYesterday(t *testing.T) {
 		copied := c.backup()
 		c.before(dice)
 		c.restoreHub(copied)
+	}
+	c.before(dice)
+	c.comes()
+}
+
+// TestRestore_OneAfterTheOther puts back what the dice say, with edge and hub killed in between, and with a platform that executes whatever
+// it is called for, as often as it is called.
+func TestRestore_OneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	o := trouble()
+	o.Repeats = true
+	o.Behaviour.LoseReverse, o.Behaviour.LoseQuery = 0, 0 // a platform that does not answer these leaves it to a person
+	c, dice := traders(t, Options{Platform: o, PlatformTimeout: time.Second, Guarantee: "status_only"})
+	for range restores(t) + 1 {
+		c.before(dice)
+		copied, put := "", c.restoreHub
+		switch dice.IntN(3) {
+		case 0:
+			copied, put = c.yesterday(), c.restoreEdge
+		case 1:
+			copied = c.backup()
+		case 2:
+			copied = c.snapshot()
+		}
+		c.before(dice)
+		c.kill(2)
+		put(copied)
 	}
 	c.before(dice)
 	c.comes()
