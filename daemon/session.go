@@ -166,9 +166,10 @@ func (s *session) bury(ctx context.Context) error {
 		case !m.Caught:
 			again = retryAfter
 		case m.Connected:
-			for _, p := range s.queue.Tombstones() {
+			_ = each(ctx, s.queue.Tombstones(), func(ctx context.Context, p queue.Parcel) error {
 				s.buryOne(ctx, p)
-			}
+				return nil
+			})
 		}
 		select {
 		case <-ctx.Done():

@@ -38,8 +38,8 @@ func (r *Record) NeverSent() bool { return !r.Left && !r.Reopened && !r.Adopted 
 // Closed says that nothing more is expected of it.
 func (r *Record) Closed() bool { return r.Final() && r.Acknowledged && !r.Untold }
 
-// Counts says whether it is part of the shop's exposure: accepted and without an end.
-func (r *Record) Counts() bool { return r.State != tideover.StateNone && !r.Final() }
+// Counts says whether it is part of the shop's exposure: accepted and without an end. A bar was never accepted.
+func (r *Record) Counts() bool { return r.State != tideover.StateNone && !r.Final() && !r.Barred() }
 
 // Barred says that its key was cancelled before any request of it was seen.
 func (r *Record) Barred() bool { return r.Kind == tideover.KindNone }
