@@ -114,10 +114,11 @@ func makePlan(t reflect.Type) plan {
 	case reflect.Slice:
 		elem, size := makePlan(t.Elem()), t.Elem().Size()
 		return func(p unsafe.Pointer, raw []byte, norms *[]norm) []byte {
-			s := (*reflect.SliceHeader)(p)
-			raw = append(raw, byte(s.Len))
-			for i := range s.Len {
-				raw = elem(unsafe.Add(unsafe.Pointer(s.Data), uintptr(i)*size), raw, norms) //nolint:govet // the slice outlives the call
+			s := *(*[]byte)(p) // of another type; its length and its place are as true
+			at := unsafe.Pointer(unsafe.SliceData(s))
+			raw = append(raw, byte(len(s)))
+			for i := range s {
+				raw = elem(unsafe.Add(at, uintptr(i)*size), raw, norms)
 			}
 			return raw
 		}
@@ -178,10 +179,11 @@ func normPlan(t reflect.Type, c class) plan {
 	case t.Kind() == reflect.Slice:
 		elem, size := normPlan(t.Elem(), c), t.Elem().Size()
 		return func(p unsafe.Pointer, raw []byte, norms *[]norm) []byte {
-			s := (*reflect.SliceHeader)(p)
-			raw = append(raw, byte(s.Len))
-			for i := range s.Len {
-				raw = elem(unsafe.Add(unsafe.Pointer(s.Data), uintptr(i)*size), raw, norms) //nolint:govet // the slice outlives the call
+			s := *(*[]byte)(p) // of another type; its length and its place are as true
+			at := unsafe.Pointer(unsafe.SliceData(s))
+			raw = append(raw, byte(len(s)))
+			for i := range s {
+				raw = elem(unsafe.Add(at, uintptr(i)*size), raw, norms)
 			}
 			return raw
 		}
