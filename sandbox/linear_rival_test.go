@@ -89,8 +89,8 @@ func (v *rival) press(ctx context.Context, q request) {
 	}
 }
 
-// saw enters what an answer shows.
-func (v *rival) saw(a answer, x tideover.Transaction, call, end int64) {
+// saw enters what an answer shows, and returns it.
+func (v *rival) saw(a answer, x tideover.Transaction, call, end int64) seen {
 	s := seen{state: x.State, seq: x.Seq, acked: x.Acknowledged}
 	switch {
 	case x.Kind == tideover.KindNone:
@@ -108,10 +108,11 @@ func (v *rival) saw(a answer, x tideover.Transaction, call, end int64) {
 		v.complain("the answer is not about this key, or does not agree with itself: %s", a)
 	}
 	v.add(v.number, operation{name: "read"}, result{seen: s}, call, end)
+	return s
 }
 
-// look asks by id or by key.
-func (v *rival) look(ctx context.Context, byKey bool, wait time.Duration) {
+// look asks by id or by key. It returns what the answer shows, if there was one.
+func (v *rival) look(ctx context.Context, byKey bool, wait time.Duration) (seen, bool) {
 	path := fmt.Sprintf("/v1/transactions/%s?wait=%d", v.id, int(wait.Seconds()))
 	if byKey {
 		path = "/v1/transactions?key=" + url.QueryEscape(v.key)
@@ -119,19 +120,19 @@ func (v *rival) look(ctx context.Context, byKey bool, wait time.Duration) {
 	o := operation{name: "read"}
 	a, call, end, ok := v.ask(ctx, o, http.MethodGet, path, nil, "", wait)
 	if !ok {
-		return
+		return seen{}, false
 	}
 	page, err := a.list()
 	if missing := err == nil && len(page) == 0; !byKey && a.status == http.StatusNotFound || byKey && missing {
 		v.add(v.number, o, result{}, call, end)
-		return
+		return seen{}, true
 	}
 	x, err := a.one(byKey)
 	if err != nil {
 		v.complain("%v", err)
-		return
+		return seen{}, false
 	}
-	v.saw(a, x, call, end)
+	return v.saw(a, x, call, end), true
 }
 
 // undo cancels by id or by key.
@@ -221,11 +222,8 @@ func (v *rival) play(ctx context.Context, over <-chan struct{}) {
 // finish follows the key to its end in peace, and acknowledges that.
 func (v *rival) finish(ctx context.Context) error {
 	for began := time.Now(); time.Since(began) < settleMax; {
-		v.look(ctx, true, 0)
-		v.mu.Lock()
-		last := v.history[len(v.history)-1].Output.(result).seen
-		v.mu.Unlock()
-		switch {
+		switch last, answered := v.look(ctx, true, 0); {
+		case !answered:
 		case last.request == requestNone:
 			return nil // nobody's press has arrived
 		case last.state.Final() && last.acked:
