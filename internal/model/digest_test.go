@@ -170,7 +170,8 @@ func (o *oracle) encode(w *world, e *encoder) {
 		e.byte(bit(o.banned[i]), bit(o.lost[i]))
 	}
 	for tx := range w.presses {
-		e.byte(bit(o.pressed[tx]), o.accepted[tx], bit(o.word[tx]), byte(o.told[tx]), byte(o.told[tx]>>8), o.cancel[tx], bit(o.asked[tx]), bit(o.settled[tx]), bit(o.person[tx]))
+		e.byte(bit(o.pressed[tx]), o.accepted[tx], bit(o.word[tx]), byte(o.told[tx]), byte(o.told[tx]>>8))
+		e.byte(o.cancel[tx], bit(o.asked[tx]), bit(o.settled[tx]), bit(o.person[tx]))
 		e.norm(deadline, uint64(o.expiry[tx]))
 	}
 }

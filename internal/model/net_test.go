@@ -172,7 +172,8 @@ func (w *world) answer(f *frame, d ledger.Decision) bool {
 		w.reply(f, wire.TypeConfirmation, boxed(answer{row.Confirmation(), f.matters()}))
 	case !d.Fresh:
 		p := progress{row.Progress(), f.kind}
-		if w.fine || f.kind == wire.TypeReplay || f.kind == wire.TypeSubmit && w.presses[f.tx].kind.Undoes() || p.State == tideover.StateManual || p.State == tideover.StateNone {
+		needed := f.kind == wire.TypeReplay || f.kind == wire.TypeSubmit && w.presses[f.tx].kind.Undoes()
+		if w.fine || needed || p.State == tideover.StateManual || p.State == tideover.StateNone {
 			w.reply(f, wire.TypeProgress, boxed(p))
 		}
 	}

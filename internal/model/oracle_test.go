@@ -133,7 +133,8 @@ func (o *oracle) acked(w *world, f *frame, p wire.Position) {
 		return // of an end that another has replaced: it counts for nothing
 	}
 	if b := w.routers[f.e].disk.rec[f.tx]; b == nil || b.v.Final() && b.v.HubSeq < p.HubSeq && !uncharged(b.v.State) {
-		o.fail("the hub keeps an end until the router has it on disk", "position %d of transaction %d was acknowledged, and is not there", p.HubSeq, f.tx)
+		o.fail("the hub keeps an end until the router has it on disk",
+			"position %d of transaction %d was acknowledged, and is not there", p.HubSeq, f.tx)
 	}
 }
 
@@ -235,7 +236,8 @@ func (o *oracle) shown(before, w *world, e, tx uint8) {
 				"transaction %d went from %s to %s", tx, old.State, is.State)
 		}
 	}
-	if old != nil && old.Final() && uncharged(old.State) && !is.Final() && w.platform[tx].executions == 0 && o.lost[e] == before.oracle.lost[e] && w.routers[e].inc == before.routers[e].inc {
+	sameProcess := o.lost[e] == before.oracle.lost[e] && w.routers[e].inc == before.routers[e].inc
+	if sameProcess && old != nil && uncharged(old.State) && !is.Final() && w.platform[tx].executions == 0 {
 		o.fail("an end is definite", "transaction %d is %s after it was %s, and was never executed", tx, is.State, old.State)
 	}
 	if is.Final() && e == w.till { // nobody listens to a router that was replaced

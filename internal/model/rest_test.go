@@ -119,18 +119,6 @@ func (w *world) rested(tx uint8) {
 	if w.waitsForPerson(tx) {
 		return
 	}
-	if o.person[tx] && (row.State == tideover.RowManual || rec != nil && rec.State == tideover.StateManual) {
-		return
-	}
-	if rec != nil && rec.State == tideover.StateManual && w.routers[w.till].past.Restored {
-		return // nobody can know whether the router that was lost had sent it
-	}
-	if o := w.original(w.till, tx); rec != nil && o != nil && !rec.Final() && (o.State == tideover.StateHeld || o.State == tideover.StateManual) {
-		return // it waits for what waits for a person
-	}
-	if rec != nil && rec.State == tideover.StateHeld {
-		return
-	}
 	switch {
 	case row.State != tideover.RowNone && !row.Ended():
 		o.fail("everything comes to an end", "the ledger has transaction %d as %s (%s)", tx, row.State, row.Why)
@@ -166,9 +154,21 @@ func (w *world) wantedBut(tx uint8) bool {
 	return o.asked[original] || !w.row(0, uint8(original)).CancelAsked || p.lied || o.copied || o.lost[0] || o.lost[1]
 }
 
-// waitsForPerson says whether what a transaction is about, or another one about the same, is manual: it cannot end before that is settled.
+// waitsForPerson says whether a transaction is held, or manual for a reason, or cannot end before another one is settled that is: what it
+// is about, or another one about the same.
 func (w *world) waitsForPerson(tx uint8) bool {
-	p := w.presses[tx]
+	p, rec := w.presses[tx], w.known(w.till, tx)
+	manual := rec != nil && rec.State == tideover.StateManual
+	switch original := w.original(w.till, tx); {
+	case w.oracle.person[tx] && (manual || w.row(0, tx).State == tideover.RowManual):
+		return true
+	case manual && w.routers[w.till].past.Restored:
+		return true // nobody can know whether the router that was lost had sent it
+	case rec != nil && rec.State == tideover.StateHeld:
+		return true
+	case original != nil && (original.State == tideover.StateHeld || original.State == tideover.StateManual) && rec != nil && !rec.Final():
+		return true
+	}
 	for i, q := range w.presses {
 		same := p.kind.Undoes() && (i == p.original || q.kind.Undoes() && q.original == p.original) || q.kind.Undoes() && q.original == int(tx)
 		if same && i != int(tx) && w.oracle.person[i] && w.row(0, uint8(i)).State == tideover.RowManual {

@@ -100,8 +100,9 @@ func (w *world) tillSteps(all []step) []step {
 			all = append(all, step{verb: vAcknowledge, tx: tx})
 		}
 		if w.can(fPerson) {
+			held, manual := rec.State == tideover.StateHeld, rec.State == tideover.StateManual
 			for p := range persons {
-				if p == pRelease && rec.State != tideover.StateHeld && rec.State != tideover.StateManual || p == pSettle && rec.State != tideover.StateManual {
+				if p == pRelease && !held && !manual || p == pSettle && !manual {
 					continue
 				}
 				all = append(all, step{verb: vPerson, tx: tx, k: uint8(p)})
@@ -240,12 +241,16 @@ func (w *world) turnOf(e uint8, rec *edge.Record) int {
 
 // heldFirst says whether a hub that was restored has to know of what undoes and has no end before it hears of anything new.
 func (w *world) heldFirst(e uint8, rec *edge.Record) bool {
-	r, o := &w.routers[e], w.original(e, uint8(w.index[rec.ID]))
-	if o != nil && o.Counts() && rec.Kind == tideover.KindReversal {
+	r, o, past := &w.routers[e], w.original(e, uint8(w.index[rec.ID])), w.past(e)
+	switch {
+	case r.welcome == nil || !r.welcome.v.Replay || !rec.Kind.Undoes() || !rec.Counts():
+		return false
+	case rec.Undo, !rec.Lost(past), rec.Stale(past), rec.State == tideover.StateHeld, rec.Behind(o):
+		return false // it is not to be sent
+	case o != nil && o.Counts() && rec.Kind == tideover.KindReversal:
 		return false // known: it would overtake its original, and bar it
 	}
-	return r.welcome != nil && r.welcome.v.Replay && rec.Kind.Undoes() && rec.Counts() && !rec.Undo && rec.Lost(w.past(e)) && !rec.Stale(w.past(e)) &&
-		rec.State != tideover.StateHeld && !rec.Behind(o)
+	return true
 }
 
 // lostEnd says whether a hub that was restored may have lost an end of this journal.

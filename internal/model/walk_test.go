@@ -140,7 +140,8 @@ func TestModel_RandomWalks(t *testing.T) {
 		trace, err := walk(sc, r)
 		steps += len(trace)
 		if err != nil {
-			sc.name = fmt.Sprintf("TIDEOVER_SEED=%d, walk %d (%d presses, %d hubs, idempotent %t)", seed, walks, len(sc.presses), sc.hubs, sc.idempotent)
+			sc.name = fmt.Sprintf("TIDEOVER_SEED=%d, walk %d (%d presses, %d hubs, idempotent %t)",
+				seed, walks, len(sc.presses), sc.hubs, sc.idempotent)
 			trace = shrink(sc, trace)
 			report(t, sc, fails(sc, trace), trace)
 			return

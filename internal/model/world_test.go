@@ -223,9 +223,11 @@ func (w *world) can(f fault) bool { return w.left[f] > 0 }
 
 // encoded is every type of which a world is made that comes from the product.
 var encoded = []reflect.Type{
-	reflect.TypeFor[ledger.Row](), reflect.TypeFor[ledger.Store](), reflect.TypeFor[ledger.History](), reflect.TypeFor[edge.Record](), reflect.TypeFor[event](),
+	reflect.TypeFor[ledger.Row](), reflect.TypeFor[ledger.Store](), reflect.TypeFor[ledger.History](),
+	reflect.TypeFor[edge.Record](), reflect.TypeFor[event](),
 	reflect.TypeFor[edge.Past](), reflect.TypeFor[wire.Submit](), reflect.TypeFor[wire.Ask](), reflect.TypeFor[wire.Cancel](),
 	reflect.TypeFor[wire.Expire](), reflect.TypeFor[wire.Hello](), reflect.TypeFor[wire.Welcome](), reflect.TypeFor[wire.Confirmation](),
-	reflect.TypeFor[wire.CaughtUp](), reflect.TypeFor[wire.Refused](), reflect.TypeFor[progress](), reflect.TypeFor[answer](), reflect.TypeFor[have](),
+	reflect.TypeFor[wire.CaughtUp](), reflect.TypeFor[wire.Refused](), reflect.TypeFor[progress](), reflect.TypeFor[answer](),
+	reflect.TypeFor[have](),
 	reflect.TypeFor[wire.Settle](), reflect.TypeFor[wire.Replay](), reflect.TypeFor[wire.Replayed](),
 }
