@@ -195,7 +195,7 @@ func (s *session) buryOne(ctx context.Context, p queue.Parcel) {
 	case p.State != tideover.StateExpired && p.State != tideover.StateCancelled && p.Kind != tideover.KindReversal:
 		// The hub had the id, and has told how it ended.
 	case p.Barred():
-		err = s.uplink.Cancel(ctx, cancelOf(p, s.Past().LostBefore != 0), uplink.Hooks{})
+		err = s.uplink.Cancel(ctx, cancelOf(p, false), uplink.Hooks{})
 	case p.Kind == tideover.KindReversal && p.State == tideover.StateApproved:
 		err = s.uplink.Submit(ctx, submit, uplink.Hooks{}) // the hub finds the same: there is nothing to undo
 	default:

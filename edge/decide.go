@@ -169,7 +169,7 @@ func (r *Record) neverLeft() bool {
 
 // Lost says whether an earlier copy may have been sent to a ledger that has lost it since.
 func (r *Record) Lost(p Past) bool {
-	return p.LostBefore != 0 && (r.Barred() || r.First <= p.LostBefore && !r.NeverSent())
+	return r.First <= p.LostBefore && !r.NeverSent()
 }
 
 // Behind says whether a refund or reversal has to wait for its original: a refund until that has its end, a reversal once the original's

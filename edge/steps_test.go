@@ -94,25 +94,25 @@ func TestRecord_Cancel(t *testing.T) {
 		want   tideover.State
 		code   tideover.Code
 	}{
-		"never sent":                          {nil, complete, tideover.KindSale, tideover.StateCancelled, ""},
-		"never sent, the hub unheard":         {nil, unheard, tideover.KindSale, tideover.StateReversing, ""},
-		"never sent, in a journal with a gap": {nil, gapped, tideover.KindSale, tideover.StateReversing, ""},
-		"never sent, superseded":              {nil, Past{Caught: true, Superseded: true}, tideover.KindSale, tideover.StateReversing, ""},
-		"in flight":                           {func(l *life) { l.move(tideover.CauseSent) }, complete, tideover.KindSale, tideover.StateReversing, ""},
-		"platform pending":                    {func(l *life) { l.move(tideover.ToldPending) }, complete, tideover.KindSale, tideover.StateReversing, ""},
-		"in doubt after a restart":            {func(l *life) { _ = l.Reopen(99) }, complete, tideover.KindSale, tideover.StateReversing, ""},
-		"link lost":                           {func(l *life) { l.move(tideover.CauseSent); l.move(tideover.CauseDoubt) }, complete, tideover.KindSale, tideover.StateReversing, ""},
-		"held":                                {func(l *life) { l.apply(l.Hold(By{Who: "lin"})) }, complete, tideover.KindSale, tideover.StateReversing, ""},
-		"approved, and not shown yet":         {approved, complete, tideover.KindSale, tideover.StateReversing, ""},
-		"approved and acknowledged":           {func(l *life) { approved(l); l.apply(l.Acknowledge(l.Seq)) }, complete, tideover.KindSale, tideover.StateApproved, tideover.CodeAlreadyAcknowledged},
-		"declined":                            {func(l *life) { l.told(tideover.StateDeclined, 1, false) }, complete, tideover.KindSale, tideover.StateDeclined, ""},
-		"expired":                             {func(l *life) { l.told(tideover.StateExpired, 1, false) }, complete, tideover.KindSale, tideover.StateExpired, ""},
-		"reversed, and acknowledged":          {func(l *life) { l.told(tideover.StateReversed, 1, false); l.apply(l.Acknowledge(l.Seq)) }, complete, tideover.KindSale, tideover.StateReversed, ""},
-		"manual":                              {func(l *life) { l.move(tideover.ToldManual) }, complete, tideover.KindSale, tideover.StateReversing, ""},
-		"twice":                               {func(l *life) { l.move(tideover.CauseSent); l.apply(l.Cancel(complete, By{}, 5)) }, complete, tideover.KindSale, tideover.StateReversing, ""},
-		"a refund in flight":                  {func(l *life) { l.move(tideover.CauseSent) }, complete, tideover.KindRefund, tideover.StateReversing, ""},
-		"a reversal, never sent":              {nil, complete, tideover.KindReversal, tideover.StateCancelled, ""},
-		"a reversal that may have left":       {func(l *life) { l.move(tideover.CauseSent) }, complete, tideover.KindReversal, tideover.StateSent, tideover.CodeCannotCancel},
+		"never sent":                              {nil, complete, tideover.KindSale, tideover.StateCancelled, ""},
+		"never sent, the hub unheard":             {nil, unheard, tideover.KindSale, tideover.StateReversing, ""},
+		"never sent, in a journal with a gap":     {nil, gapped, tideover.KindSale, tideover.StateReversing, ""},
+		"never sent, superseded":                  {nil, Past{Caught: true, Superseded: true}, tideover.KindSale, tideover.StateReversing, ""},
+		"in flight":                               {func(l *life) { l.move(tideover.CauseSent) }, complete, tideover.KindSale, tideover.StateReversing, ""},
+		"platform pending":                        {func(l *life) { l.move(tideover.ToldPending) }, complete, tideover.KindSale, tideover.StateReversing, ""},
+		"in doubt after a restart":                {func(l *life) { _ = l.Reopen(99) }, complete, tideover.KindSale, tideover.StateReversing, ""},
+		"link lost":                               {func(l *life) { l.move(tideover.CauseSent); l.move(tideover.CauseDoubt) }, complete, tideover.KindSale, tideover.StateReversing, ""},
+		"held":                                    {func(l *life) { l.apply(l.Hold(By{Who: "lin"})) }, complete, tideover.KindSale, tideover.StateReversing, ""},
+		"approved, and not shown yet":             {approved, complete, tideover.KindSale, tideover.StateReversing, ""},
+		"approved and acknowledged":               {func(l *life) { approved(l); l.apply(l.Acknowledge(l.Seq)) }, complete, tideover.KindSale, tideover.StateApproved, tideover.CodeAlreadyAcknowledged},
+		"declined":                                {func(l *life) { l.told(tideover.StateDeclined, 1, false) }, complete, tideover.KindSale, tideover.StateDeclined, ""},
+		"expired":                                 {func(l *life) { l.told(tideover.StateExpired, 1, false) }, complete, tideover.KindSale, tideover.StateExpired, ""},
+		"reversed, and acknowledged":              {func(l *life) { l.told(tideover.StateReversed, 1, false); l.apply(l.Acknowledge(l.Seq)) }, complete, tideover.KindSale, tideover.StateReversed, ""},
+		"manual":                                  {func(l *life) { l.move(tideover.ToldManual) }, complete, tideover.KindSale, tideover.StateReversing, ""},
+		"twice":                                   {func(l *life) { l.move(tideover.CauseSent); l.apply(l.Cancel(complete, By{}, 5)) }, complete, tideover.KindSale, tideover.StateReversing, ""},
+		"a refund in flight":                      {func(l *life) { l.move(tideover.CauseSent) }, complete, tideover.KindRefund, tideover.StateReversing, ""},
+		"a reversal, never sent":                  {nil, complete, tideover.KindReversal, tideover.StateCancelled, ""},
+		"a reversal that may have left":           {func(l *life) { l.move(tideover.CauseSent) }, complete, tideover.KindReversal, tideover.StateSent, tideover.CodeCannotCancel},
 		"a reversal that ended with its original": {func(l *life) { l.apply(l.EndHere(tideover.CauseMoot, tideover.Outcome{})) }, complete, tideover.KindReversal, tideover.StateApproved, tideover.CodeCannotCancel},
 		"a reversal, never sent, the hub unheard": {nil, unheard, tideover.KindReversal, tideover.StateQueued, tideover.CodeCannotCancel},
 	} {
@@ -421,11 +421,13 @@ func TestDecide_AgainAfterTheLedgerHasLostSomething(t *testing.T) {
 	if s := Decide(&l.Record, nil, after(0, lost)); s.Again {
 		t.Errorf("it was accepted after the loss: %+v", s)
 	}
-	bar := Bar(&Draft{ID: tideover.ID{1}}, gapped, By{}, 1)
-	b := &life{T: t, seq: 100}
-	b.apply(&bar, nil)
-	if s := Decide(&b.Record, nil, after(0, lost)); s.Act != ActCancel || !s.Again {
-		t.Errorf("nobody knows when a barred key was sent: %+v", s)
+	for seq, again := range map[uint64]bool{0: true, 100: false} { // a ledger that knows of its loss asks the platform anyway
+		bar := Bar(&Draft{ID: tideover.ID{1}}, gapped, By{}, 1)
+		b := &life{T: t, seq: seq}
+		b.apply(&bar, nil)
+		if s := Decide(&b.Record, nil, after(0, lost)); s.Act != ActCancel || s.Again != again {
+			t.Errorf("a key barred at %d: %+v", b.First, s)
+		}
 	}
 }
 
