@@ -365,7 +365,7 @@ func (w *world) bury(e, tx, h uint8) {
 		w.buried(e, tx)
 		return
 	case rec.Barred():
-		f.kind, f.body = wire.TypeCancel, boxed(w.cancelOf(tx, r.past.LostBefore != 0))
+		f.kind, f.body = wire.TypeCancel, boxed(w.cancelOf(tx, false))
 	case rec.Kind == tideover.KindReversal && rec.State == tideover.StateApproved:
 		f.kind, f.body = wire.TypeSubmit, boxed(submit)
 	default:
