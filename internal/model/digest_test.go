@@ -171,7 +171,7 @@ func (o *oracle) encode(w *world, e *encoder) {
 	}
 	for tx := range w.presses {
 		e.byte(bit(o.pressed[tx]), o.accepted[tx], bit(o.word[tx]), byte(o.told[tx]), byte(o.told[tx]>>8))
-		e.byte(o.cancel[tx], bit(o.asked[tx]), bit(o.settled[tx]), bit(o.person[tx]))
+		e.byte(o.cancel[tx], bit(o.asked[tx]), bit(o.settled[tx]), bit(o.person[tx]), bit(o.gone[tx]), bit(o.caught[tx]))
 		e.norm(deadline, uint64(o.expiry[tx]))
 	}
 }

@@ -18,6 +18,6 @@
 //
 // # Knobs
 //
-// TIDEOVER_SEED repeats the walks of a failed run; it is printed with each failure. TIDEOVER_NIGHTLY=1 walks for longer, and -short for
-// a few seconds.
+// TIDEOVER_SEED makes other walks than the usual ones, or repeats those of a failed run, which prints it. TIDEOVER_NIGHTLY=1 walks for
+// longer and each time elsewhere, and explores wider worlds; -short leaves most of them out.
 package model

@@ -63,7 +63,7 @@ var wide = []scenario{
 	{name: "everything late", presses: one, idempotent: true, late: true, fine: true, allow: may{fProcess: 1, fCancel: 1}},
 	{name: "a replaced router, a cancel, time", presses: one, idempotent: true, allow: may{fReplace: 1, fCancel: 1, fRepeat: 1, fTick: 2}},
 	{name: "a ledger's marked copy, a refund", presses: []press{advice(), refund()}, idempotent: true, marked: true, allow: may{fHubCopy: 1}},
-	{name: "a ledger's marked copy, a reversal", presses: []press{advice(), reverse()}, idempotent: true, marked: true, allow: may{fHubCopy: 1}},
+	{name: "a marked copy, a reversal", presses: []press{advice(), reverse()}, idempotent: true, marked: true, allow: may{fHubCopy: 1}},
 	{name: "a ledger's marked copy, called once", presses: one, marked: true, allow: may{fHubCopy: 1, fCancel: 1, fTick: 1, fSilent: 1}},
 	{name: "a restored ledger, a refund", presses: []press{advice(), refund()}, idempotent: true, allow: may{fHubCopy: 1}},
 }

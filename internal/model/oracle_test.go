@@ -24,6 +24,8 @@ type oracle struct {
 	cancel   [txMax]uint8           // routers that have promised a cancel, as bits
 	asked    [txMax]bool            // a cancel was asked for
 	settled  [txMax]bool            // by a person
+	caught   [txMax]bool            // a hub has heard that the platform executed what it had declined
+	gone     [txMax]bool            // an end that was told, and that both sides have lost
 	person   [txMax]bool            // it may need one
 	copied   bool                   // the ledger is a copy
 	unkept   *box[answer]           // a broken hub tells what it does not keep
@@ -119,6 +121,9 @@ func (o *oracle) answered(w *world, tx uint8, a act, d ledger.Decision) {
 	if a.kind == ledger.ActReverse && a.answer == ledger.SaidNothing && !w.idempotent {
 		o.person[tx] = true
 	}
+	if w.platform[tx].lied && a.answer == ledger.SaidApproved {
+		o.caught[tx] = true
+	}
 	if a.answer != ledger.SaidNothing && a.answer != ledger.SaidMissing && d.Verdict != ledger.Stale {
 		o.word[tx] = true
 	}
@@ -188,6 +193,7 @@ func (o *oracle) bothLost(w *world) {
 	for tx := range w.presses {
 		rec := w.known(w.till, uint8(tx))
 		if o.copied && !w.row(0, uint8(tx)).Ended() && (rec == nil || !rec.Final()) {
+			o.gone[tx] = o.gone[tx] || o.told[tx] != 0
 			o.told[tx] = 0
 		}
 	}
@@ -292,15 +298,18 @@ func (w *world) refunded(tx uint8) bool {
 	return w.row(0, tx).Account.Refunding+w.row(0, tx).Account.Refunded > 0
 }
 
+// unheard says whether the platform has executed what it had declined, and nobody was told.
+func (o *oracle) unheard(w *world, tx uint8) bool { return w.platform[tx].lied && !o.caught[tx] }
+
 // money looks at what stays of a sale and its refunds.
 func (o *oracle) money(w *world) {
 	for tx, p := range w.presses {
-		if p.kind.Undoes() {
+		if p.kind.Undoes() || o.gone[tx] || o.unheard(w, uint8(tx)) {
 			continue
 		}
 		back := int64(0)
 		for i, q := range w.presses {
-			if q.kind == tideover.KindRefund && q.original == tx {
+			if q.kind == tideover.KindRefund && q.original == tx && !o.unheard(w, uint8(i)) {
 				back += int64(w.platform[i].stays()) * q.amount
 			}
 		}

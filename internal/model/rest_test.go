@@ -113,10 +113,11 @@ func (w *world) rested(tx uint8) {
 	o := &w.oracle
 	row, rec, p := w.row(0, tx), w.known(w.till, tx), &w.platform[tx]
 	reversal := w.presses[tx].kind == tideover.KindReversal
-	if o.cancel[tx] != 0 && !reversal && !o.settled[tx] && p.stays() > 0 && row.State != tideover.RowManual && !w.refunded(tx) {
+	promised := o.cancel[tx] != 0 && !reversal && !o.settled[tx] && !w.refunded(tx) && !o.unheard(w, tx)
+	if promised && p.stays() > 0 && row.State != tideover.RowManual {
 		o.fail("cancel means cancel", "transaction %d stays executed after its cancel was answered", tx)
 	}
-	if w.waitsForPerson(tx) {
+	if w.waitsForPerson(tx) || o.unheard(w, tx) {
 		return
 	}
 	switch {
