@@ -64,7 +64,7 @@ func (w *worker) do(row ledger.Row, act ledger.Action) error {
 		}
 		w.last = act
 	}
-	if row.State != tideover.RowClaimed {
+	if row.State != tideover.RowClaimed || act == ledger.ActUndo {
 		w.desk.progress(w.entry, row.Progress())
 	}
 	switch act {

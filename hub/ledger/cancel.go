@@ -139,6 +139,8 @@ func (v *View) Undo() Decision {
 	switch {
 	case v.amnesic():
 		return Decision{Verdict: Wait, Why: "the ledger may have lost its original, or a refund of that"}
+	case o.State == tideover.RowNone && (v.lost() || v.Store.PrunedBefore != 0):
+		return v.needsPerson("its original may have been executed, and is gone from the ledger")
 	case o.State == tideover.RowNone:
 		v.bar(o)
 		return v.undone("nothing was executed, and nothing will be")
@@ -149,12 +151,7 @@ func (v *View) Undo() Decision {
 	case o.State == tideover.RowReversed:
 		return v.undone("the original is undone")
 	case o.State == tideover.RowManual:
-		if r.State == tideover.RowClaimed {
-			v.doubt(r, "its original needs a person")
-		}
-		r.move(tideover.RowManual, "its original needs a person")
-		r.UpdatedAt = v.Now
-		return Decision{Why: r.Why}
+		return v.needsPerson("its original needs a person")
 	case !sameMoney(r.Request.Request, o.Request.Request):
 		return v.notUndone(tideover.CodeOriginalNotApproved, "the original is over another amount or currency")
 	case o.State == tideover.RowDone && o.Account.Refunded > 0:
@@ -177,6 +174,17 @@ func (v *View) bar(o *Row) {
 	o.move(tideover.RowRefused, "reversed before it arrived")
 	o.Outcome = refusedOutcome(tideover.StateCancelled)
 	o.Outcome.At = v.Now
+}
+
+// needsPerson leaves a reversal to a person.
+func (v *View) needsPerson(why string) Decision {
+	r := v.row()
+	if r.State == tideover.RowClaimed {
+		v.doubt(r, why)
+	}
+	r.move(tideover.RowManual, why)
+	r.UpdatedAt = v.Now
+	return Decision{Why: why}
 }
 
 // sameMoney says whether a reversal's amount and currency, where it names them, are its original's.

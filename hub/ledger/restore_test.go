@@ -469,3 +469,19 @@ func TestView_ReplayOfAnApprovalThatIsToBeUndone(t *testing.T) {
 		t.Errorf("got %s", r.State)
 	}
 }
+
+// A reversal of a sale that router and ledger have both lost must not end well: the customer would stay charged.
+func TestView_ReversalOfWhatMayBeLostNeedsAPerson(t *testing.T) {
+	v := on(reversal, forgetful)
+	v.Replayed(current)
+	v.Claim(reversal, current, lease)
+	v.Undo()
+	if r := v.Rows[0]; r.State != tideover.RowManual || v.Rows[1].State != tideover.RowNone {
+		t.Errorf("it is %s (%s), its original %s", r.State, r.Why, v.Rows[1].State)
+	}
+	v = on(reversal, claim(reversal))
+	v.Undo()
+	if r := v.Rows[0]; r.State != tideover.RowDone || v.Rows[1].State != tideover.RowRefused {
+		t.Errorf("nothing is lost: it is %s, its original %s", r.State, v.Rows[1].State)
+	}
+}
