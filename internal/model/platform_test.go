@@ -167,6 +167,9 @@ func (w *world) reverse(tx uint8, silent bool) (ledger.Said, bool) {
 		p.reversed = true
 		answer = ledger.SaidReversed
 	} else {
+		if p.decided && w.idempotent {
+			answer = ledger.SaidDeclined // platforms differ in what they say of what they had declined
+		}
 		p.barred, p.pending = true, false
 	}
 	if silent {

@@ -163,10 +163,15 @@ func (w *world) waitsForPerson(tx uint8) bool {
 	switch original := w.original(w.till, tx); {
 	case w.oracle.person[tx] && (manual || w.row(0, tx).State == tideover.RowManual):
 		return true
+	case p.kind == tideover.KindReversal && w.row(0, tx).State == tideover.RowManual && w.row(0, uint8(p.original)).State == tideover.RowNone:
+		store := w.storeView(0).Store
+		return store.LostBefore != 0 || store.PrunedBefore != 0 // what it is about may have been lost
 	case manual && w.routers[w.till].past.Restored:
 		return true // nobody can know whether the router that was lost had sent it
 	case rec != nil && rec.State == tideover.StateHeld:
 		return true
+	case w.oracle.copied && p.kind == tideover.KindReversal && w.row(0, tx).State == tideover.RowManual:
+		return true // the ledger may have lost its original
 	case original != nil && (original.State == tideover.StateHeld || original.State == tideover.StateManual) && rec != nil && !rec.Final():
 		return true
 	}

@@ -64,8 +64,15 @@ func largeWorld(r *rand.Rand) *scenario {
 		first = advice()
 	}
 	sc.presses = []press{first}
-	for _, p := range []press{refund(), reverse(), sale(), {kind: refund().kind, amount: 800, original: 0}} {
-		if len(sc.presses) < txMax && r.IntN(2) == 0 {
+	for _, p := range []press{
+		refund(), reverse(), sale(),
+		{kind: refund().kind, amount: 800, original: 0},
+		{kind: reverse().kind, amount: 5, original: 0},
+		{kind: reverse().kind, amount: 0, original: 1}, // of whatever comes second
+	} {
+		// Known: a reversal of a reversal may overtake it, and bar it.
+		possible := p.original <= 0 || p.original < len(sc.presses) && sc.presses[p.original].kind != tideover.KindReversal
+		if len(sc.presses) < txMax && possible && r.IntN(2) == 0 {
 			sc.presses = append(sc.presses, p)
 		}
 	}
