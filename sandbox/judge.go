@@ -176,6 +176,12 @@ func (v *Verdict) reversal(n Note, c platform.Count, all court, bad func(string,
 
 // end compares the end that a till was told with what the platform did.
 func (v *Verdict) end(n Note, c platform.Count, all court, bad func(string, ...any)) {
+	for _, was := range n.Ends {
+		never := was == tideover.StateExpired || was == tideover.StateCancelled
+		if never && was != n.End.State && c.Executions > 0 && !n.End.Corrected {
+			bad("it was told %q, which means never executed, and then %q", was, n.End.State)
+		}
+	}
 	switch n.End.State {
 	case tideover.StateApproved:
 		v.Approved++

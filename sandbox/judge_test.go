@@ -75,6 +75,16 @@ func TestJudge_SeesEachBrokenPromise(t *testing.T) {
 		{"approved, then reversed, by nobody", note(func(n *Note) {
 			n.End, n.Ends = end(tideover.StateReversed), []tideover.State{tideover.StateApproved, tideover.StateReversed}
 		}), undone, "nobody asked for that"},
+		{"expired, then approved", note(func(n *Note) {
+			n.Ends = []tideover.State{tideover.StateExpired, tideover.StateApproved}
+		}), once, "never executed"},
+		{"cancelled, then executed and undone", note(func(n *Note) {
+			n.End, n.Ends = end(tideover.StateReversed), []tideover.State{tideover.StateCancelled, tideover.StateReversed}
+		}), undone, "never executed"},
+		{"cancelled, then executed, undone and corrected", note(func(n *Note) {
+			n.End, n.Ends = end(tideover.StateReversed), []tideover.State{tideover.StateCancelled, tideover.StateReversed}
+			n.End.Corrected = true
+		}), undone, ""},
 		{"approved, then corrected", note(func(n *Note) {
 			n.End, n.Ends = end(tideover.StateReversed), []tideover.State{tideover.StateApproved, tideover.StateReversed}
 			n.End.Corrected = true

@@ -20,6 +20,8 @@ const (
 	restoresNightly = 60
 
 	tradersPerTill = 3
+	// offlineFor is how long a router has no line when it comes into the shop.
+	offlineFor = time.Second
 	// copyAge is how old a copy is at most when it is put back.
 	copyAge = 3 * time.Second
 )
@@ -82,12 +84,30 @@ func (c *campaign) restoreEdge(dir string) {
 	c.must(c.shop.StartEdge(c.ctx))
 }
 
-// replaceEdge puts a router with an empty disk in the place of the present one.
+// restoreOffline does the same while the line is down.
+func (c *campaign) restoreOffline(dir string) {
+	c.t.Helper()
+	c.shop.KillEdge()
+	c.swap(dir)
+	c.newRouter()
+	c.offlineAtFirst()
+}
+
+// replaceEdge puts a router with an empty disk in the place of the present one. It has no line at first.
 func (c *campaign) replaceEdge() {
 	c.t.Helper()
 	c.must(c.shop.WipeEdge(c.ctx))
 	c.newRouter()
+	c.offlineAtFirst()
+}
+
+// offlineAtFirst starts the edge while the line is down.
+func (c *campaign) offlineAtFirst() {
+	c.t.Helper()
+	c.shop.CutCable()
 	c.must(c.shop.StartEdge(c.ctx))
+	time.Sleep(offlineFor)
+	c.shop.MendCable()
 }
 
 func (c *campaign) newRouter() {
@@ -227,7 +247,7 @@ func TestRestore_EdgeFromYesterday(t *testing.T) {
 		c.before(dice)
 		copied := c.yesterday()
 		c.before(dice)
-		c.restoreEdge(copied)
+		c.restoreOffline(copied)
 	}
 	c.before(dice)
 	c.comes()
@@ -327,6 +347,54 @@ func TestRestore_EndsThatTheCopyDoesNotHave(t *testing.T) {
 	}
 	c.settle()
 	c.judge()
+}
+
+// TestRestore_TillThatComesBackLate switches a till off while its sale is executed, puts an older disk or a new router in place, cuts the line
+// when that one has heard the hub, and lets the till cancel by key. The router has no record of the sale, and must not say that it was
+// never executed.
+func TestRestore_TillThatComesBackLate(t *testing.T) {
+	for name, put := range map[string]func(*campaign, string){
+		"an older disk": (*campaign).restoreEdge,
+		"a new router":  func(c *campaign, _ string) { c.replaceEdge() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCampaign(t, Options{})
+			c.sells("first")
+			copied := c.yesterday()
+			till := c.tills[0]
+			x, err := till.Press(c.ctx, "late", Press{Kind: tideover.KindSale, Amount: 100, Currency: currency})
+			c.must(err)
+			if x.State != tideover.StateApproved {
+				t.Fatalf("it is %s", x.State)
+			}
+			c.sells("second") // its commit has the end of the other on disk as well
+			c.landed("late")
+			till.Crash() // it has not shown that
+			till.change("late", func(n *Note) { n.End, n.Ends = nil, nil })
+			put(c, copied)
+			c.tills[1].Wait = 10 * time.Second
+			x, err = c.tills[1].Sell(c.ctx, "later", Press{Kind: tideover.KindSale, Amount: 100, Currency: currency})
+			c.must(err)
+			if x.State != tideover.StateApproved {
+				t.Fatalf("it is %s", x.State)
+			}
+			c.shop.CutCable()
+			c.offline()
+			x, err = till.cancel(c.ctx, "late", true, 0)
+			c.must(err)
+			if x.Final() {
+				t.Errorf("without a line the router says %q of what another one has sold", x.State)
+			}
+			c.shop.MendCable()
+			x, err = till.Finish(c.ctx, "late", x)
+			c.must(err)
+			if x.State != tideover.StateReversed {
+				t.Errorf("it ends as %s", x.State)
+			}
+			c.settle()
+			c.judge()
+		})
+	}
 }
 
 // reverses has the second till reverse what the first one sold.
