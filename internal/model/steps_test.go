@@ -247,8 +247,6 @@ func (w *world) heldFirst(e uint8, rec *edge.Record) bool {
 		return false
 	case rec.Undo, !rec.Lost(past), rec.Stale(past), rec.State == tideover.StateHeld, rec.Behind(o):
 		return false // it is not to be sent
-	case o != nil && o.Counts() && rec.Kind == tideover.KindReversal:
-		return false // known: it would overtake its original, and bar it
 	}
 	return true
 }
