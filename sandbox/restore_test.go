@@ -187,6 +187,10 @@ func (c *campaign) resolve(edge string, x tideover.Transaction) {
 	act := []string{"queue", "release", x.ID.String(), "--reason", "not sold again"}
 	as := ""
 	switch seen := c.shop.Platform.Count(x.ID); {
+	case x.Kind == tideover.KindReversal && c.shop.Platform.Count(x.Original).Net() == 0:
+		as = "approved"
+	case x.Kind == tideover.KindReversal:
+		as = "declined"
 	case seen.Executions > 0 && seen.Net() == 0:
 		as = "reversed"
 	case seen.Executions > 0:
@@ -314,6 +318,7 @@ func TestReplace_RouterInTheMiddleOfTheDay(t *testing.T) {
 // TestReplace_ReversalOfWhatTheOldRouterSold has another till reverse, through the new router, what the old one had sold: the till
 // that sold it hears of that, though its new router has never had a record of the sale.
 func TestReplace_ReversalOfWhatTheOldRouterSold(t *testing.T) {
+	t.Parallel()
 	c := newCampaign(t, Options{})
 	c.sells("sold")
 	c.landed("sold")
@@ -323,9 +328,34 @@ func TestReplace_ReversalOfWhatTheOldRouterSold(t *testing.T) {
 	c.judge()
 }
 
+// TestReplace_ReversalOfWhatBothHaveLost loses a sale on both disks, and has it reversed. Neither router nor ledger can know whether it was
+// executed: that it was undone is not said before a person has asked the platform.
+func TestReplace_ReversalOfWhatBothHaveLost(t *testing.T) {
+	t.Parallel()
+	c := newCampaign(t, Options{})
+	c.sells("first")
+	copied := c.backup()
+	c.sells("sold")
+	c.landed("sold")
+	c.shop.KillEdge()
+	c.restoreHub(copied)
+	c.replaceEdge()
+	c.sells("later")
+	id := c.tills[0].Note("sold").ID
+	c.sellers.Go(func() {
+		_, _ = c.tills[1].Sell(c.ctx, "undo", Press{Kind: tideover.KindReversal, Original: &id})
+	})
+	c.technician()
+	if n := c.tills[1].Note("undo"); n.End == nil || n.End.State != tideover.StateDeclined {
+		t.Errorf("the reversal ends as %+v", n.End)
+	}
+	c.judge()
+}
+
 // TestRestore_EndsThatTheCopyDoesNotHave restores the edge from a copy in which a sale is approved that was reversed since: the edge had
 // acknowledged that to the hub, and hears it again.
 func TestRestore_EndsThatTheCopyDoesNotHave(t *testing.T) {
+	t.Parallel()
 	c := newCampaign(t, Options{})
 	c.sells("sold")
 	copied := c.yesterday()
@@ -353,6 +383,7 @@ func TestRestore_EndsThatTheCopyDoesNotHave(t *testing.T) {
 // when that one has heard the hub, and lets the till cancel by key. The router has no record of the sale, and must not say that it was
 // never executed.
 func TestRestore_TillThatComesBackLate(t *testing.T) {
+	t.Parallel()
 	for name, put := range map[string]func(*campaign, string){
 		"an older disk": (*campaign).restoreEdge,
 		"a new router":  func(c *campaign, _ string) { c.replaceEdge() },
