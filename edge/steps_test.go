@@ -113,8 +113,8 @@ func TestRecord_Cancel(t *testing.T) {
 		"a refund in flight":                  {func(l *life) { l.move(tideover.CauseSent) }, complete, tideover.KindRefund, tideover.StateReversing, ""},
 		"a reversal, never sent":              {nil, complete, tideover.KindReversal, tideover.StateCancelled, ""},
 		"a reversal that may have left":       {func(l *life) { l.move(tideover.CauseSent) }, complete, tideover.KindReversal, tideover.StateSent, tideover.CodeCannotCancel},
-		"a reversal that ended with its original": {func(l *life) { l.apply(l.EndHere(tideover.CauseMoot, tideover.Outcome{})) }, complete, tideover.KindReversal, tideover.StateApproved, tideover.CodeCannotCancel},
-		"a reversal, never sent, the hub unheard": {nil, unheard, tideover.KindReversal, tideover.StateQueued, tideover.CodeCannotCancel},
+		"a reversal that is moot":             {func(l *life) { l.apply(l.EndHere(tideover.CauseMoot, tideover.Outcome{})) }, complete, tideover.KindReversal, tideover.StateApproved, tideover.CodeCannotCancel},
+		"a reversal, the hub unheard":         {nil, unheard, tideover.KindReversal, tideover.StateQueued, tideover.CodeCannotCancel},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLife(t, c.kind)
