@@ -24,6 +24,8 @@ import (
 const (
 	// dieTimes is how often a point is passed before the process dies there, at most.
 	dieTimes = 3
+	// dieWait is how long a program may take to come to a point once it was brought there; then it is brought there again.
+	dieWait = 1500 * time.Millisecond
 	// reachMax is how long a point may take to be reached while tills sell.
 	reachMax = 30 * time.Second
 )
@@ -113,11 +115,14 @@ func (c *campaign) provoke(point string, p *program) {
 	case "hub.expire": // the edge ends by itself what it has not sent, and buries it when the hub is back
 		c.shop.CutCable()
 		c.offline()
-		key := fmt.Sprintf("unsent-%d", c.presses.Add(1))
-		c.sellers.Go(func() { // what is wrong is in the till's notes
-			_, _ = c.tills[0].Press(c.ctx, key, Press{Kind: tideover.KindSale, Amount: 100, Currency: currency})
-			_, _ = c.tills[0].Void(c.ctx, key, true)
-		})
+		for range dieTimes {
+			key := fmt.Sprintf("unsent-%d", c.presses.Add(1))
+			c.tills[0].Keep(key, Press{Kind: tideover.KindSale, Amount: 100, Currency: currency})
+			c.sellers.Go(func() { // what is wrong is in the till's notes
+				_, _ = c.tills[0].send(c.ctx, key, 0)
+				_, _ = c.tills[0].Void(c.ctx, key, true)
+			})
+		}
 		time.Sleep(200 * time.Millisecond)
 		c.shop.MendCable()
 		c.awaits(p)
@@ -135,11 +140,14 @@ func (c *campaign) provoke(point string, p *program) {
 		id := c.forgotten(func(context.Context, string, tideover.ID) { time.Sleep(time.Second) })
 		edge := build(c.t, "tideover")
 		for deadline := time.Now().Add(reachMax); time.Now().Before(deadline); {
-			s := command(c.t, nil, edge, "queue", "settle", id.String(), "--as", "declined", "--reason", "not booked", "--config", c.shop.EdgeConfig())
-			if s.status == 0 {
+			list := command(c.t, nil, edge, "queue", "list", "--state", "manual", "--json", "--config", c.shop.EdgeConfig())
+			if strings.Contains(list.out, id.String()) {
 				break
 			}
 		}
+		c.sellers.Go(func() { // the command waits for what the hub says, and the hub dies
+			command(c.t, nil, edge, "queue", "settle", id.String(), "--as", "declined", "--reason", "not booked", "--config", c.shop.EdgeConfig())
+		})
 		c.awaits(p)
 	case "hub.store": // the operator's word; whether it is heard is not known, and the token that nobody uses changes nothing
 		_, _ = c.shop.Token(c.ctx, "rotate")
@@ -150,7 +158,7 @@ func (c *campaign) provoke(point string, p *program) {
 func (c *campaign) awaits(p *program) {
 	select {
 	case <-p.ended():
-	case <-time.After(3 * time.Second):
+	case <-time.After(dieWait):
 	}
 }
 
@@ -182,7 +190,8 @@ func (c *campaign) forgotten(do func(ctx context.Context, key string, id tideove
 	without := c.yesterday()
 	c.shop.CutCable()
 	key := fmt.Sprintf("lost-%d", c.presses.Add(1))
-	x, err := c.tills[0].Press(ctx, key, Press{Kind: tideover.KindSale, Amount: 100, Currency: currency, ExpiresIn: 600})
+	c.tills[0].Keep(key, Press{Kind: tideover.KindSale, Amount: 100, Currency: currency, ExpiresIn: 600})
+	x, err := c.tills[0].send(ctx, key, 0)
 	c.must(err)
 	with := c.yesterday()
 	c.restoreEdge(without)
