@@ -17,6 +17,9 @@ var (
 	ErrLost   = errors.New("lost on the way")
 )
 
+// ErrHubTooOld: the hub's version cannot do what it was asked for. Nothing was sent.
+var ErrHubTooOld = errors.New("the hub is of a version that cannot do this")
+
 // RefusedError is the hub's word that it did not take a frame. Nothing was executed because of it.
 type RefusedError struct{ Refused wire.Refused }
 

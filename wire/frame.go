@@ -74,6 +74,9 @@ var frameTypes = map[Type]frameType{
 	TypeRefused:       frameOf[Refused](FromHub, SubmitMax),
 	TypeSettle:        frameOf[Settle](FromEdge, SubmitMax),
 	TypeReplay:        frameOf[Replay](FromEdge, SubmitMax),
+	TypeReconcile:     frameOf[Reconcile](FromEdge, SmallMax),
+	TypeBooked:        frameOf[Booked](FromHub, SubmitMax),
+	TypeBalanced:      frameOf[Balanced](FromHub, SmallMax),
 	TypeEnroll:        frameOf[Enroll](FromEdge, SmallMax),
 	TypeEnrolled:      frameOf[Enrolled](FromHub, ListMax),
 }

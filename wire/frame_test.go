@@ -108,6 +108,20 @@ func samples() []sample {
 		{"settle", TypeSettle, Settle{Submit: refund, As: tideover.StateReversed, By: "lin", Reason: "the acquirer's statement"}},
 		{"replay", TypeReplay, Replay{Submit: refund, HubSeq: 9, Outcome: confirmation.Outcome, Corrected: true}},
 		{"replay-barred", TypeReplay, Replay{Submit: barred, HubSeq: 9, Outcome: tideover.Outcome{Result: tideover.StateCancelled}}},
+		{"reconcile", TypeReconcile, Reconcile{From: 1_700_000_000_000, To: 1_700_086_400_000}},
+		{"booked", TypeBooked, Booked{Entries: []Booking{
+			{
+				Side: SideLedger, ID: submit.ID, TerminalUID: "u1", Terminal: "till-1", Kind: tideover.KindSale, Amount: 1299, Currency: "CNY",
+				State: tideover.StateApproved, Reference: "P-1", CreatedAt: 1_700_000_000_000, Moving: true,
+			},
+			{Side: SideLedger, ID: refund.ID, State: tideover.StateCancelled, CreatedAt: 1},
+			{
+				Side: SidePlatform, ID: submit.ID, Kind: tideover.KindSale, Amount: 1299, Currency: "CNY", State: tideover.StateApproved,
+				Reference: "P-1", CreatedAt: 1_700_000_001_000,
+			},
+		}}},
+		{"balanced", TypeBalanced, Balanced{Ledger: 2, Platform: 1, Statement: true}},
+		{"balanced-alone", TypeBalanced, Balanced{Ledger: 2, Detail: "the platform gives no statement"}},
 		{"got", TypeGot, Got{}},
 		{"progress", TypeProgress, Progress{State: tideover.StatePending, WaitingFor: "customer"}},
 		{"progress-unknown", TypeProgress, Progress{}},
@@ -268,6 +282,11 @@ func TestValidate_HoldsEachLimit(t *testing.T) {
 		return s
 	}
 	confirmation := func(change func(*Confirmation)) Confirmation { c := sampleConfirmation(); change(&c); return c }
+	booked := func(change func(*Booking)) Booked {
+		b := Booking{Side: SideLedger, ID: fill16(1), Kind: tideover.KindSale, Amount: 1, Currency: "CNY", State: tideover.StateApproved, CreatedAt: 1}
+		change(&b)
+		return Booked{Entries: []Booking{b}}
+	}
 	other := sampleSubmit()
 	other.ID = fill16(99)
 	for i, c := range []struct {
@@ -328,6 +347,30 @@ func TestValidate_HoldsEachLimit(t *testing.T) {
 		{TypeReplay, Replay{Submit: bare(nil), HubSeq: 1, Outcome: tideover.Outcome{Result: tideover.StatePending}}},
 		{TypeReplay, Replay{Submit: bare(func(s *Submit) { s.Hash = fill(1) }), HubSeq: 1, Outcome: sampleConfirmation().Outcome}},
 		{TypeReplay, Replay{Submit: bare(func(s *Submit) { s.Request.Order = "A" }), HubSeq: 1, Outcome: sampleConfirmation().Outcome}},
+		{TypeReconcile, Reconcile{}},
+		{TypeReconcile, Reconcile{From: 2, To: 2}},
+		{TypeReconcile, Reconcile{From: -1, To: 2}},
+		{TypeReconcile, Reconcile{From: 1, To: 2 + tideover.Millis(ReconcileSpanMax.Milliseconds())}},
+		{TypeReconcile, Reconcile{From: 1, To: 1 << 62}},
+		{TypeBooked, Booked{}},
+		{TypeBooked, Booked{Entries: make([]Booking, BookedMax+1)}},
+		{TypeBooked, booked(func(b *Booking) { b.ID = tideover.ID{} })},
+		{TypeBooked, booked(func(b *Booking) { b.Side = 0 })},
+		{TypeBooked, booked(func(b *Booking) { b.Side = 3 })},
+		{TypeBooked, booked(func(b *Booking) { b.State = 0 })},
+		{TypeBooked, booked(func(b *Booking) { b.State = tideover.StateQueued })},
+		{TypeBooked, booked(func(b *Booking) { b.Side, b.State = SidePlatform, tideover.StateCancelled })},
+		{TypeBooked, booked(func(b *Booking) { b.Side, b.Kind = SidePlatform, 0 })},
+		{TypeBooked, booked(func(b *Booking) { b.Kind = 9 })},
+		{TypeBooked, booked(func(b *Booking) { b.Amount = -1 })},
+		{TypeBooked, booked(func(b *Booking) { b.Currency = "CN" })},
+		{TypeBooked, booked(func(b *Booking) { b.Terminal = long(TerminalMax) })},
+		{TypeBooked, booked(func(b *Booking) { b.TerminalUID = "\xff" })},
+		{TypeBooked, booked(func(b *Booking) { b.Reference = long(ReferenceMax) })},
+		{TypeBooked, booked(func(b *Booking) { b.CreatedAt = -1 })},
+		{TypeBalanced, Balanced{Ledger: -1}},
+		{TypeBalanced, Balanced{Platform: 1}},
+		{TypeBalanced, Balanced{Detail: long(DetailMax)}},
 		{TypeProgress, Progress{State: tideover.StateApproved}},
 		{TypeProgress, Progress{State: tideover.StateQueued}},
 		{TypeProgress, Progress{WaitingFor: long(LabelMax)}},
@@ -387,8 +430,17 @@ func TestFrames_FitWithEveryFieldFull(t *testing.T) {
 	for i := range positions {
 		positions[i] = Position{ID: fill16(1), HubSeq: 1 << 63}
 	}
+	bookings := make([]Booking, BookedMax)
+	for i := range bookings {
+		bookings[i] = Booking{
+			Side: SidePlatform, ID: fill16(1), TerminalUID: full(TerminalMax), Terminal: full(TerminalMax), Kind: tideover.KindAdvice, Amount: 1 << 62,
+			Currency: "CNY", State: tideover.StatePending, Reference: full(ReferenceMax), CreatedAt: 1 << 62, Moving: true,
+		}
+	}
 	for _, s := range []sample{
 		{"submit", TypeSubmit, submit},
+		{"booked", TypeBooked, Booked{Entries: bookings}},
+		{"balanced", TypeBalanced, Balanced{Ledger: 1<<31 - 1, Platform: 1<<31 - 1, Statement: true, Detail: full(DetailMax)}},
 		{"expire", TypeExpire, Expire{Submit: submit, Outcome: tideover.StateExpired}},
 		{"settle", TypeSettle, Settle{Submit: without, As: tideover.StateApproved, By: full(LabelMax), Reason: full(MessageMax)}},
 		{"replay", TypeReplay, Replay{Submit: without, HubSeq: 1 << 63, Outcome: end.Outcome, Corrected: true}},

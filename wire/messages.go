@@ -32,6 +32,11 @@ const (
 	TypeSettle   Type = 47 // E: a person has settled what is manual
 	TypeReplay   Type = 49 // E: an end that this journal has, and that a restored ledger may have lost
 
+	// On a stream of its own, which an edge opens only to a hub that has set [FeatureReconcile].
+	TypeReconcile Type = 51 // E: tell what ledger and platform have of a time
+	TypeBooked    Type = 53 // H: some of it
+	TypeBalanced  Type = 55 // H: that was all of it
+
 	// On the only stream of an enrolment's connection.
 	TypeEnroll   Type = 65 // E
 	TypeEnrolled Type = 67 // H
@@ -47,6 +52,11 @@ const (
 
 // Features are bits of the hello: what a side can do beyond version 1.
 type Features uint64
+
+// The features.
+const (
+	FeatureReconcile Features = 1 << 0 // H: it answers [Reconcile]
+)
 
 // Hello opens a connection's control stream.
 type Hello struct {
@@ -205,6 +215,62 @@ type Got struct{}
 type Progress struct {
 	State      tideover.State `cbor:"1,keyasint"`
 	WaitingFor string         `cbor:"2,keyasint,omitempty"`
+}
+
+// Reconcile asks what the ledger, and the platform's own statement, have of the store's transactions that were created in a time: From is
+// within it, To is not. The time is the edge's wall clock, as in [Submit.CreatedAt]; at most [ReconcileSpanMax]. What was barred before any
+// request of it was seen counts by when it was barred. The answer is any number of [Booked], then one [Balanced]; or a [Refused] instead of
+// what is left of them, and then nothing of what was said counts.
+type Reconcile struct {
+	From tideover.Millis `cbor:"1,keyasint"`
+	To   tideover.Millis `cbor:"2,keyasint"`
+}
+
+// BookingSide is whose books a [Booking] stands in.
+type BookingSide uint8
+
+// The sides of a reconcile that the hub tells; the third, the journal, is the edge's own.
+const (
+	SideLedger   BookingSide = 1
+	SidePlatform BookingSide = 2
+)
+
+// Booking is one entry of one side's books.
+type Booking struct {
+	Side BookingSide `cbor:"1,keyasint"`
+	ID   tideover.ID `cbor:"2,keyasint"`
+	// TerminalUID and Terminal are the ledger's alone.
+	TerminalUID string `cbor:"3,keyasint,omitempty"`
+	Terminal    string `cbor:"4,keyasint,omitempty"`
+	// Kind is none where the ledger has barred an id before any request of it was seen, or has lost the request.
+	Kind     tideover.Kind `cbor:"5,keyasint,omitempty"`
+	Amount   int64         `cbor:"6,keyasint,omitempty"`
+	Currency string        `cbor:"7,keyasint,omitempty"`
+	// State is as an edge would show it. Of the ledger: an end, else pending, in doubt, reversing or manual. Of the platform: approved,
+	// declined, reversed or pending.
+	State     tideover.State `cbor:"8,keyasint"`
+	Reference string         `cbor:"9,keyasint,omitempty"` // the platform's own number
+	// CreatedAt is, of the ledger, the edge's wall clock; of the platform, its own clock at the execution.
+	CreatedAt tideover.Millis `cbor:"10,keyasint"`
+	// Moving: the row has changed since the platform's statement was begun, so that the two may be of different moments. What the
+	// statement lacks of it is no finding yet; ask again later.
+	Moving bool `cbor:"11,keyasint,omitempty"`
+}
+
+// Booked tells entries, at least one and at most [BookedMax]. The ledger has each id once. The platform has one entry for each execution: an
+// id twice was executed twice.
+type Booked struct {
+	Entries []Booking `cbor:"1,keyasint"`
+}
+
+// Balanced closes the answer to a [Reconcile].
+type Balanced struct {
+	Ledger   int `cbor:"1,keyasint"` // how many entries of the ledger were said
+	Platform int `cbor:"2,keyasint"` // and of the platform
+	// Statement: the platform's statement was read to its end, so that what it lacks the platform does not have. It lists those ids of the
+	// ledger's that were asked for, and what the platform has executed in that time under ids that the ledger does not have at all.
+	Statement bool   `cbor:"3,keyasint,omitempty"`
+	Detail    string `cbor:"4,keyasint,omitempty"` // English: why there is no statement
 }
 
 // Reason says why a frame was not taken.

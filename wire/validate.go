@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"tideover"
@@ -16,6 +17,10 @@ const (
 	AckMax       = 32   // positions in one [Ack]
 	TerminalsMax = 1000 // terminals of a store, revoked ones included
 	AddressesMax = 16   // addresses of a hub
+	BookedMax    = 128  // entries in one [Booked]
+
+	// ReconcileSpanMax is the longest time that one [Reconcile] asks about: what is beyond it is asked for in parts.
+	ReconcileSpanMax = 62 * 24 * time.Hour
 
 	StoreMax      = 64
 	TerminalMax   = 256 // a terminal's name, and its uid, which is the name with open access: 64 characters
@@ -267,6 +272,62 @@ func (r Replay) Validate() error {
 
 // Validate returns nil: there is nothing in it.
 func (Replayed) Validate() error { return nil }
+
+// Validate returns what breaks a limit, or a time that is none.
+func (r Reconcile) Validate() error {
+	var c check
+	c.time("from", r.From)
+	c.that(r.From < r.To, "the time ends before it begins")
+	c.that(r.To-r.From <= tideover.Millis(ReconcileSpanMax.Milliseconds()), "the time is longer than %s", ReconcileSpanMax)
+	return c.err()
+}
+
+// bookedStates are what each side's entries may say.
+var bookedStates = map[BookingSide][]tideover.State{
+	SideLedger: {
+		tideover.StateApproved, tideover.StateDeclined, tideover.StateExpired, tideover.StateCancelled, tideover.StateReversed,
+		tideover.StatePending, tideover.StateInDoubt, tideover.StateReversing, tideover.StateManual,
+	},
+	SidePlatform: {tideover.StateApproved, tideover.StateDeclined, tideover.StateReversed, tideover.StatePending},
+}
+
+// Validate returns what breaks a limit, or a state that its side does not have.
+func (b Booking) Validate() error {
+	var c check
+	c.id(b.ID)
+	states, known := bookedStates[b.Side]
+	c.that(known, "unknown side %d", b.Side)
+	c.that(!known || slices.Contains(states, b.State), "state %d is none of side %d", b.State, b.Side)
+	c.text("the terminal's uid", b.TerminalUID, TerminalMax)
+	c.text("the terminal's name", b.Terminal, TerminalMax)
+	c.that(b.Kind <= tideover.KindAdvice, "unknown kind %d", b.Kind)
+	c.that(b.Kind != tideover.KindNone || b.Side == SideLedger, "a payment of no kind")
+	c.that(b.Amount >= 0, "the amount is negative")
+	c.that(b.Currency == "" || len(b.Currency) == 3, "the currency has not three letters")
+	c.text("currency", b.Currency, 3)
+	c.text("reference", b.Reference, ReferenceMax)
+	c.time("created_at", b.CreatedAt)
+	return c.err()
+}
+
+// Validate returns what breaks a limit.
+func (b Booked) Validate() error {
+	var c check
+	c.that(len(b.Entries) >= 1 && len(b.Entries) <= BookedMax, "%d entries, want 1 to %d", len(b.Entries), BookedMax)
+	for i := range b.Entries {
+		c.sub(fmt.Sprintf("entry %d", i), b.Entries[i].Validate())
+	}
+	return c.err()
+}
+
+// Validate returns what breaks a limit.
+func (b Balanced) Validate() error {
+	var c check
+	c.that(b.Ledger >= 0 && b.Platform >= 0, "fewer than no entries")
+	c.that(b.Statement || b.Platform == 0, "entries of a statement that there is not")
+	c.text("detail", b.Detail, DetailMax)
+	return c.err()
+}
 
 // Validate returns nil: there is nothing in it.
 func (Got) Validate() error { return nil }
