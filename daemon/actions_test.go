@@ -28,7 +28,7 @@ import (
 func (h *house) router() *Router {
 	c := Config{Endpoint: terminal.DefaultConfig(), Limits: rules.DefaultLimits()}
 	return &Router{
-		config: c, log: slog.New(slog.DiscardHandler), queue: h.queue, forward: h.session.forwarder, session: h.session, tills: h.tills,
+		config: c, log: slog.New(slog.DiscardHandler), queue: h.queue, forward: h.session.forwarder, session: h.session, tills: h.tills, judge: h.judge,
 	}
 }
 
@@ -324,7 +324,7 @@ func TestRouter_ListsWhatIsNotHandedOverPageByPage(t *testing.T) {
 func TestRouter_ExportsTheJournalWithoutPayloads(t *testing.T) {
 	h := newHouse(t)
 	tech, _ := h.technician(t)
-	h.limits.OfflineCountMax = 0
+	h.rule(t, RulesConfig{})
 	const secret = "28400012345678"
 	want := map[tideover.ID]bool{}
 	for i := range exportPage*2 + 7 {

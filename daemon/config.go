@@ -37,7 +37,8 @@ type Config struct {
 	Duplicates DuplicatesConfig `toml:"duplicates"`
 	Retention  RetentionConfig  `toml:"retention"`
 
-	file *conf.File // where values came from; nil for a configuration that was not read
+	file   *conf.File // where values came from; nil for a configuration that was not read
+	source Source     // to read it again
 }
 
 // HubConfig says where the hub is.
@@ -92,7 +93,7 @@ func LoadConfig(src Source) (Config, error) {
 	c := DefaultConfig()
 	// What cannot be read holds its default; the rest is checked all the same, so that every error is named at once.
 	f, err := conf.Load(conf.Source{Path: src.Path, Optional: src.Optional, Prefix: EnvPrefix, Environ: src.Environ}, &c)
-	c.file = f
+	c.file, c.source = f, src
 	c.fill()
 	c.check(func(key string, what, hint tideover.Text) {
 		if err == nil || f.Given(key) { // what seems to be missing may be what is misspelled

@@ -58,16 +58,19 @@ type Router struct {
 	tills    *tills
 	endpoint *terminal.Server
 	control  *control.Server
+	judge    *judge
+	reload   <-chan struct{}
 	closing  atomic.Bool
 }
 
 // Run runs the edge until ctx ends, then drains it, and returns nil. An error means that it could not start, or had to stop: after a
-// failed commit nothing was answered, and the process must end.
-func Run(ctx context.Context, c Config, log *slog.Logger) error {
+// failed commit nothing was answered, and the process must end. For each value that reload has it reads the configuration again; nil has none.
+func Run(ctx context.Context, c Config, reload <-chan struct{}, log *slog.Logger) error {
 	r, err := open(c, log)
 	if err != nil {
 		return err
 	}
+	r.reload = reload
 	if err := r.listen(); err != nil {
 		r.queue.Close()
 		return err
@@ -105,8 +108,9 @@ func open(c Config, log *slog.Logger) (*Router, error) {
 	r.forward.uplink = r.uplink
 	r.tills = &tills{queue: r.queue, log: log, changed: r.uplink.TerminalsChanged}
 	r.tills.load()
+	r.judge = &judge{queue: r.queue, log: log}
 	d := &desk{
-		store: id.Store, secret: id.StoreSecret[:], boot: boot, limits: c.Limits, queue: r.queue, clock: clock, tills: r.tills,
+		store: id.Store, secret: id.StoreSecret[:], boot: boot, judge: r.judge, queue: r.queue, clock: clock, tills: r.tills,
 		health: r.health, closing: r.closing.Load, past: r.forward.Past, log: log,
 	}
 	if r.endpoint, err = terminal.New(c.Endpoint, d, log); err != nil {
@@ -172,6 +176,14 @@ func (r *Router) rememberTills(ctx context.Context) error {
 	return nil
 }
 
+// prepare puts on disk what has to be there before any till is served.
+func (r *Router) prepare(ctx context.Context) error {
+	if err := r.rememberTills(ctx); err != nil {
+		return err
+	}
+	return r.judge.begin(ctx, r.config.Rules())
+}
+
 // run runs the rooms in one group, and ends them in the order of a transaction's way: tills first, the journal last.
 func (r *Router) run(ctx context.Context) error {
 	group, failed := errgroup.WithContext(context.WithoutCancel(ctx))
@@ -189,10 +201,10 @@ func (r *Router) run(ctx context.Context) error {
 		}
 	}
 	start(r.queue.Run)
-	if err := r.rememberTills(failed); err != nil {
+	if err := r.prepare(failed); err != nil {
 		group.Go(func() error { return err })
 	} else {
-		start(r.netmon.Run, r.uplink.Run, r.putAway, r.forward.Run, r.session.bury, r.control.Run, r.endpoint.Run)
+		start(r.netmon.Run, r.uplink.Run, r.putAway, r.forward.Run, r.session.bury, r.readAgain, r.control.Run, r.endpoint.Run)
 		r.log.Info("running", "version", tideover.Version, "store", r.id.Store, "listen", r.endpoint.Addr().String(),
 			"pending", r.queue.Pending())
 	}

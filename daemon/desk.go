@@ -19,7 +19,7 @@ type desk struct {
 	store   string
 	secret  []byte // keys the request and instrument hashes
 	boot    [16]byte
-	limits  rules.Limits
+	judge   *judge
 	queue   *queue.Queue
 	clock   *ledgerClock
 	tills   *tills
@@ -40,8 +40,14 @@ func (d *desk) Accept(
 	if err := rules.Malformed(req); err != nil {
 		return tideover.Transaction{}, err
 	}
-	t, err := d.queue.Accept(ctx, d.draft(by, key, req), func(v queue.View) error {
-		return d.limits.Judge(req, v)
+	book, unrecorded := d.judge.book(ctx)
+	draft := d.draft(by, key, req)
+	draft.Rules = book.on.Seq
+	t, err := d.queue.Accept(ctx, draft, func(v queue.View) error {
+		if unrecorded != nil {
+			return unrecorded
+		}
+		return book.Limits.Judge(req, v)
 	})
 	if err == nil && !t.Replayed {
 		d.log.Info("accepted", "txn", t.ID, "terminal", t.Terminal, "kind", t.Kind.String())

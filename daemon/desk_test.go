@@ -64,10 +64,19 @@ func (h *house) open(t *testing.T) {
 	f := &forwarder{queue: q, clock: newLedgerClock(), boot: thisBoot, log: log}
 	h.session = &session{forwarder: f, ctx: ctx, ledger: [16]byte{1}, incarnation: [16]byte{2}}
 	h.desk = &desk{
-		store: "shop-0001", secret: []byte("secret"), boot: thisBoot, limits: rules.DefaultLimits(), queue: q, clock: f.clock,
+		store: "shop-0001", secret: []byte("secret"), boot: thisBoot, judge: &judge{queue: q, log: log}, queue: q, clock: f.clock,
 		tills: &tills{queue: q, log: log, changed: func() {}}, closing: h.closed.Load, past: f.Past, log: log,
 	}
 	h.tills.load()
+	h.rule(t, RulesConfig{Limits: rules.DefaultLimits(), Duplicates: DuplicatesConfig{Action: "allow"}})
+}
+
+// rule puts rules in force.
+func (h *house) rule(t *testing.T, r RulesConfig) {
+	t.Helper()
+	if _, err := h.judge.enact(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // welcome lets the edge hear its hub.

@@ -78,7 +78,7 @@ func (r *Router) Status() control.Status {
 		}
 	}
 	s.Alarms = r.alarms()
-	s.Verdict = control.Judge(s, r.config.Limits.OfflineAgeMax)
+	s.Verdict = control.Judge(s, r.judge.now.Load().Limits.OfflineAgeMax)
 	return s
 }
 

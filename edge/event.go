@@ -32,6 +32,7 @@ const (
 	EventBarred                 // a key's first event where it is cancelled before any request of it was seen
 	EventGap                    // this journal lacks part of the store's past: it was restored from an older copy
 	EventRetry                  // by a technician: it is asked for again now, and nothing of it changes
+	EventRules                  // the shop's rules as they are from here on
 	EventTypesEnd
 )
 
@@ -40,7 +41,7 @@ var eventNames = [EventTypesEnd]string{
 	EventAcknowledged: "acknowledged", EventHeld: "held", EventReleased: "released", EventUndo: "cancel asked",
 	EventSettle: "settle asked", EventDropped: "dropped", EventBuried: "told to the hub", EventAdopted: "adopted",
 	EventTerminal: "terminal", EventHeard: "heard", EventLedgerTime: "ledger time", EventMark: "mark", EventBarred: "barred",
-	EventGap: "restored", EventRetry: "retry asked",
+	EventGap: "restored", EventRetry: "retry asked", EventRules: "rules",
 }
 
 // String returns the name in the history of a transaction.
@@ -72,6 +73,7 @@ type Event struct {
 	By        string             `cbor:"16,keyasint,omitempty"` // the person or till that asked for it, where it is not the till's own press
 	Reason    string             `cbor:"17,keyasint,omitempty"` // a person's
 	Epoch     [16]byte           `cbor:"18,keyasint,omitzero"`  // EventHeard: the newest epoch of the ledger that was heard
+	Rules     string             `cbor:"20,keyasint,omitempty"` // EventRules: as the configuration has them, every key spelled out
 }
 
 // Accepted is what an accepted, adopted or barred event says of the request.
@@ -87,6 +89,7 @@ type Accepted struct {
 	Boot           [16]byte         `cbor:"9,keyasint,omitzero"`
 	BootAt         time.Duration    `cbor:"10,keyasint,omitempty"`
 	Adopted        bool             `cbor:"11,keyasint,omitempty"` // the hub's record, not a till's press at this router
+	Rules          uint64           `cbor:"14,keyasint,omitempty"` // journal sequence of the EventRules that it was judged by
 }
 
 // By is who asked for something, and why. Both are short, printable, and kept in the journal.
@@ -108,6 +111,7 @@ type Draft struct {
 	LedgerExpires  tideover.Millis // ledger time; 0 where it is not known, or where the request never expires
 	Boot           [16]byte        // the boot that BootAt belongs to
 	BootAt         time.Duration   // the boot-time clock
+	Rules          uint64          // see Accepted
 }
 
 // event makes an event that holds the draft's request, without what must be sealed.
@@ -116,7 +120,7 @@ func (d *Draft) event(t EventType, adopted bool) Event {
 	open.Payload, open.Instrument = nil, ""
 	return Event{Type: t, ID: d.ID, At: d.CreatedAt, Accepted: &Accepted{
 		TerminalUID: d.TerminalUID, Terminal: d.Terminal, Key: d.Key, Request: open, Hash: d.Hash, InstrumentHash: d.InstrumentHash,
-		CreatedAt: d.CreatedAt, LedgerExpires: d.LedgerExpires, Boot: d.Boot, BootAt: d.BootAt, Adopted: adopted,
+		CreatedAt: d.CreatedAt, LedgerExpires: d.LedgerExpires, Boot: d.Boot, BootAt: d.BootAt, Adopted: adopted, Rules: d.Rules,
 	}}
 }
 

@@ -42,7 +42,7 @@ type entry struct {
 }
 
 func (e *entry) bytes() int64 {
-	n := entryOverhead + len(e.sealed)
+	n := entryOverhead + len(e.sealed) + len(e.event.Rules)
 	if a := e.event.Accepted; a != nil {
 		n += len(a.Key) + len(a.Terminal) + len(a.TerminalUID) + len(a.Request.Order) + len(a.Request.Method) + len(a.Request.Operator)
 	}
@@ -84,6 +84,7 @@ type batch struct {
 	classes  [classOwn + 1]bool
 	ends     bool
 	undoes   bool // a cancel is put on disk
+	rules    bool // a version of the rules is
 }
 
 // add puts an entry into the batch if there is room for it beside keep bytes that stay free.
@@ -368,6 +369,9 @@ func (b *batch) die(when string) {
 	}
 	if b.undoes {
 		die.At("queue.cancel" + when)
+	}
+	if b.rules {
+		die.At("queue.rules" + when)
 	}
 }
 

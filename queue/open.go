@@ -373,6 +373,9 @@ func (q *Queue) note(seq uint64, e *edge.Event) bool {
 	case edge.EventGap:
 		q.gap, q.gapAt = true, seq
 		return false
+	case edge.EventRules:
+		q.rules = Rules{Seq: seq, At: e.At, Text: e.Rules}
+		return false
 	case edge.EventMark:
 		return false
 	case edge.EventEnded:

@@ -60,6 +60,7 @@ type Queue struct {
 	journal                 [16]byte // names the file, and every copy of it
 	epoch, epochNoted       [16]byte // see HearEpoch: on disk, and what may still wait
 	epochSince              uint64
+	rules                   Rules  // the newest on disk; its Seq is 0 where there are none
 	gap                     bool   // see NoteGap
 	gapAt                   uint64 // the sequence at which it was noted
 
@@ -310,6 +311,7 @@ type Step struct {
 	Cause  tideover.Cause  // CauseNone where the state stayed
 	State  tideover.State  // after it
 	Settle tideover.State  // what a person settled it as
+	Rules  uint64          // "accepted": the version of the rules that it was judged by, see [Queue.RulesAt]; 0 where none is on record
 	Hash   [32]byte        // the chain's, there
 }
 
@@ -340,6 +342,9 @@ func (q *Queue) History(id tideover.ID) ([]Step, error) {
 			step := Step{Seq: seq, At: e.At, What: e.Type.String(), By: e.By, Reason: e.Reason, Cause: e.Cause, Hash: hash}
 			if e.Type == edge.EventSettle && e.Outcome != nil {
 				step.Settle = e.Outcome.Result
+			}
+			if e.Accepted != nil {
+				step.Rules = e.Accepted.Rules
 			}
 			steps = append(steps, step)
 			events = append(events, e)

@@ -23,15 +23,37 @@ func runEdge(ctx context.Context, args []string, streams Streams) int {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
+	reload := hangups(ctx)
 	c, err := daemon.LoadConfig(daemon.Source{Path: *file})
 	if err == nil {
-		err = daemon.Run(ctx, c, slog.New(slog.NewJSONHandler(streams.Err, &slog.HandlerOptions{Level: slog.LevelDebug})))
+		err = daemon.Run(ctx, c, reload, slog.New(slog.NewJSONHandler(streams.Err, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	}
 	if err != nil {
 		fmt.Fprintf(streams.Err, "the edge: %v\n", err)
 		return exitFailed
 	}
 	return exitWell
+}
+
+// hangups has a value for SIGHUP, until ctx ends; one that waits stands for those that come meanwhile.
+func hangups(ctx context.Context) <-chan struct{} {
+	signals, reload := make(chan os.Signal, 1), make(chan struct{}, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	go func() {
+		defer signal.Stop(signals)
+		for {
+			select {
+			case <-signals:
+				select {
+				case reload <- struct{}{}:
+				default:
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return reload
 }
 
 // createQueue makes the journal of a freshly enrolled edge, as `tideover enroll` does.

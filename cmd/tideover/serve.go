@@ -23,14 +23,14 @@ func (p *program) runCommand() *cobra.Command {
 		Use: "run", Short: p.t("run the daemon in the foreground", "在前台运行守护进程"), Args: p.noArgs,
 		Long: p.t(`Runs the daemon in the foreground; this is what the service runs.
 
-SIGTERM drains it and ends it within 10 seconds; a second one ends it at once. SIGHUP reads the configuration again and says in the log
-what would need a restart.`, `在前台运行守护进程；系统服务运行的就是此命令。
+SIGTERM drains it and ends it within 10 seconds; a second one ends it at once. SIGHUP reads the configuration again: changed rules
+([limits], [duplicates]) take effect at once, and the log says what needs a restart.`, `在前台运行守护进程；系统服务运行的就是此命令。
 
-SIGTERM 使其收尾并在 10 秒内退出；再次收到则立即退出。SIGHUP 重新读取配置，并在日志中说明哪些改动需要重启才能生效。`),
+SIGTERM 使其收尾并在 10 秒内退出；再次收到则立即退出。SIGHUP 重新读取配置：改动的规则
+（[limits]、[duplicates]）立即生效，需要重启的改动会写入日志。`),
 		Example: "  tideover run --config /etc/tideover/tideover.toml",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			source := daemon.Source{Path: p.config, Environ: os.Environ()}
-			c, err := daemon.LoadConfig(source)
+			c, err := daemon.LoadConfig(daemon.Source{Path: p.config, Environ: os.Environ()})
 			if err != nil {
 				return p.missingConfig(err)
 			}
@@ -38,7 +38,7 @@ SIGTERM 使其收尾并在 10 秒内退出；再次收到则立即退出。SIGHU
 			for _, w := range c.Warnings() {
 				log.Warn("configuration", "what", w.Error())
 			}
-			return serve(cmd.Context(), c, source, log)
+			return serve(cmd.Context(), c, log)
 		},
 	}
 }
@@ -54,17 +54,23 @@ func newLog(w io.Writer) *slog.Logger {
 }
 
 // serve runs the daemon until a signal or an error ends it.
-func serve(ctx context.Context, c daemon.Config, source daemon.Source, log *slog.Logger) error {
+func serve(ctx context.Context, c daemon.Config, log *slog.Logger) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)
 	defer signal.Stop(signals)
+	reload := make(chan struct{}, 1)
 	go func() {
 		// Left to itself: it ends with the process, which follows the daemon's end at once.
-		obey(signals, drainMax, cancel, func() { reload(c, source, log) }, log)
+		obey(signals, drainMax, cancel, func() {
+			select {
+			case reload <- struct{}{}:
+			default: // one that waits reads the file as it is now
+			}
+		}, log)
 	}()
-	return daemon.Run(ctx, c, log)
+	return daemon.Run(ctx, c, reload, log)
 }
 
 // obey acts on signals until their channel is closed: the first to stop drains, the second ends the process, as does a drain that
@@ -87,22 +93,4 @@ func obey(signals <-chan os.Signal, patience time.Duration, drain, reload func()
 		}
 	}
 	return overtime
-}
-
-// reload reads the configuration again and says what a restart would change; the running one stays.
-func reload(running daemon.Config, source daemon.Source, log *slog.Logger) {
-	next, err := daemon.LoadConfig(source)
-	if err != nil {
-		for _, e := range explanations(err) {
-			log.Error("the configuration is wrong; the running one stays", "err", e.Error())
-		}
-		return
-	}
-	changes := running.Changes(next)
-	if len(changes) == 0 {
-		log.Info("configuration read again; nothing has changed")
-	}
-	for _, c := range changes {
-		log.Warn("a changed key takes effect at the next restart", "key", c.Key, "running", c.Old, "file", c.New)
-	}
 }

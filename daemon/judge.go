@@ -1,0 +1,143 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"tideover"
+	"tideover/internal/conf"
+	"tideover/queue"
+	"tideover/rules"
+)
+
+// RulesConfig is that part of the configuration which judges requests: the shop's rules. Each version of it is in the journal, with the
+// transactions that it judged, and a reload puts another in force without a restart.
+type RulesConfig struct {
+	Limits     rules.Limits     `toml:"limits"`
+	Duplicates DuplicatesConfig `toml:"duplicates"`
+}
+
+// Rules returns the rules of a configuration.
+func (c Config) Rules() RulesConfig { return RulesConfig{c.Limits, c.Duplicates} }
+
+// withRules returns the configuration with other rules.
+func (c Config) withRules(r RulesConfig) Config {
+	c.Limits, c.Duplicates = r.Limits, r.Duplicates
+	return c
+}
+
+// rulebook is one version of the rules. It never changes: an accept is judged by the one that it found, whatever is put in force
+// meanwhile, and is recorded under that one.
+type rulebook struct {
+	RulesConfig
+	on queue.Rules // its place on record; Seq 0 where there was no room for it
+}
+
+// judge holds the rules that are in force.
+type judge struct {
+	queue *queue.Queue
+	log   *slog.Logger
+	one   sync.Mutex // one change at a time
+	now   atomic.Pointer[rulebook]
+}
+
+// enact puts rules on record, and then in force: nothing is judged by what is not on disk. Where that fails the old ones stay. It says what
+// has changed against those that were in force; at a start that is nothing.
+func (j *judge) enact(ctx context.Context, r RulesConfig) ([]conf.Change, error) {
+	j.one.Lock()
+	defer j.one.Unlock()
+	on, err := j.queue.SetRules(ctx, conf.Text(r))
+	if err != nil {
+		return nil, err
+	}
+	var changes []conf.Change
+	old := j.now.Swap(&rulebook{r, on})
+	if old != nil {
+		changes = conf.Diff(old.RulesConfig, r)
+	}
+	return changes, nil
+}
+
+// begin puts the rules of a start in force. A disk that is full keeps nobody from coming to their ends: the rules are in force then all the
+// same, and [judge.book] refuses new requests until they are on record.
+func (j *judge) begin(ctx context.Context, r RulesConfig) error {
+	_, err := j.enact(ctx, r)
+	if _, full := errors.AsType[*tideover.Refusal](err); full {
+		j.log.Error("the disk is full: nothing is accepted until the shop's rules are on record", "err", err)
+		j.now.Store(&rulebook{RulesConfig: r})
+		return nil
+	}
+	return err
+}
+
+// book returns the rules in force. Its error refuses whatever would be judged by them: they are not on record, and still cannot be put there.
+func (j *judge) book(ctx context.Context) (*rulebook, error) {
+	b := j.now.Load()
+	if b.on.Seq != 0 {
+		return b, nil
+	}
+	_, err := j.enact(ctx, b.RulesConfig)
+	return j.now.Load(), err
+}
+
+// readAgain acts on each request to read the configuration again, until ctx ends.
+func (r *Router) readAgain(ctx context.Context) error {
+	for {
+		select {
+		case <-r.reload:
+			r.reread(ctx)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// reread reads the configuration again. What is wrong with it is said, and then everything stays as it is. Changed rules take effect at
+// once; what needs a restart is named.
+func (r *Router) reread(ctx context.Context) {
+	next, err := LoadConfig(r.config.source)
+	if err == nil {
+		err = next.Complete(r.id.Store, r.id.Addresses)
+	}
+	if err != nil {
+		for _, e := range complaints(err) {
+			r.log.Error("the configuration is wrong; the running one stays", "err", e.Error())
+		}
+		return
+	}
+	for _, w := range next.Warnings() {
+		r.log.Warn("configuration", "what", w.Error())
+	}
+	rest := r.config.withRules(next.Rules()).Changes(next)
+	changed, err := r.judge.enact(ctx, next.Rules())
+	if err != nil {
+		r.log.Error("the rules could not be put on record; the running ones stay", "err", err)
+		return
+	}
+	for _, c := range changed {
+		r.log.Info("a rule has changed", "key", c.Key, "old", c.Old, "new", c.New)
+	}
+	if on := r.judge.now.Load().on; len(changed) > 0 {
+		r.log.Info("rules in force", "version", on.Seq)
+	}
+	for _, c := range rest {
+		r.log.Warn("a changed key takes effect at the next restart", "key", c.Key, "running", c.Old, "file", c.New)
+	}
+	if len(changed)+len(rest) == 0 {
+		r.log.Info("configuration read again; nothing has changed")
+	}
+}
+
+// complaints are the errors about a configuration one by one.
+func complaints(err error) conf.Errors {
+	if all, ok := errors.AsType[conf.Errors](err); ok {
+		return all
+	}
+	if one, ok := errors.AsType[*conf.Error](err); ok {
+		return conf.Errors{one}
+	}
+	return conf.Errors{{What: text("%v", "%v", err)}}
+}
