@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -131,14 +132,19 @@ func TestDocs_DecisionsAreNumberedOnce(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no decisions: %v", err)
 	}
-	for i, file := range files {
-		number := fmt.Sprintf("%03d", i+1)
+	taken := map[string]string{}
+	for _, file := range files {
+		number, _, _ := strings.Cut(filepath.Base(file), "-")
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.HasPrefix(filepath.Base(file), number+"-") || !strings.HasPrefix(string(text), "# "+number+": ") {
-			t.Errorf("%s: want number %s in its name and its title", file, number)
+		if n, err := strconv.Atoi(number); err != nil || number != fmt.Sprintf("%03d", n) || !strings.HasPrefix(string(text), "# "+number+": ") {
+			t.Errorf("%s: want one number of three digits in its name and its title", file)
 		}
+		if other := taken[number]; other != "" {
+			t.Errorf("%s and %s have the same number", file, other)
+		}
+		taken[number] = file
 	}
 }

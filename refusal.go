@@ -37,6 +37,7 @@ const (
 	CodeTooManyRequests       Code = "too_many_requests"
 	CodeOfflineLimit          Code = "offline_limit"
 	CodeShuttingDown          Code = "shutting_down"
+	CodeSuperseded            Code = "superseded" // another router has taken over the store
 	CodeStorageFull           Code = "storage_full"
 	CodeInternal              Code = "internal_error"
 )

@@ -35,6 +35,7 @@ type Config struct {
 	Uplinks    []UplinkConfig   `toml:"uplink"` // none: every interface that has a default route
 	Limits     rules.Limits     `toml:"limits"`
 	Duplicates DuplicatesConfig `toml:"duplicates"`
+	Methods    rules.Methods    `toml:"method"` // none: every method may wait for the line
 	Retention  RetentionConfig  `toml:"retention"`
 
 	file   *conf.File // where values came from; nil for a configuration that was not read
@@ -166,6 +167,7 @@ func (c Config) check(bad reject) {
 	checkAddresses("hub.addresses", c.Hub.Addresses, bad)
 	c.checkUplinks(bad)
 	c.checkLimits(bad)
+	c.Methods.Check(bad)
 	if a := c.Duplicates.Action; a != "refuse" && a != "allow" {
 		bad("duplicates.action", text("%q is unknown", "未知的 %q", a), text(`write "refuse" or "allow"`, `请写 "refuse" 或 "allow"`))
 	}

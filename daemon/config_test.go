@@ -56,7 +56,7 @@ func TestLoadConfig_ReadsWhatTheExampleLeavesOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Store != "shop-0001" || len(c.Hub.Addresses) != 1 || len(c.Uplinks) != 1 || c.Uplinks[0].MonthlyCap != 2e9 || c.Endpoint.TLSKey == "" {
+	if c.Store != "shop-0001" || len(c.Hub.Addresses) != 1 || len(c.Uplinks) != 1 || c.Uplinks[0].MonthlyCap != 2e9 || c.Endpoint.TLSKey == "" || len(c.Methods) != 1 || c.Methods[0].Waits() {
 		t.Errorf("have %+v", c)
 	}
 }
@@ -82,6 +82,9 @@ func TestLoadConfig_NamesFileLineAndKey(t *testing.T) {
 		"[[uplink]]\ninterface = \"a\"\nkind = \"wired\"\nmonthly_cap = \"1GB\"\n": ":4: uplink[0].monthly_cap: only a metered uplink",
 		"[limits]\nsale_max = -1\n":                                                ":2: limits.sale_max: -1 is below 0",
 		"[limits]\nsale_max = 5\nsale_min = 9\n":                                   ":3: limits.sale_min: 9 is above sale_max, 5",
+		"[[method]]\nname = \"qr\"\nmay_wait = false\n":                            `:1: method[0].offer: "qr" may not wait, and nothing is offered instead`,
+		"[[method]]\nname = \"qr\"\n[[method]]\nname = \"QR\"\n":                   `:4: method[1].name: "QR" stands there twice`,
+		"[[method]]\nname = \"qr\"\nmay_wait = \"no\"\n":                           `:3: method[0].may_wait: wants `,
 		"[duplicates]\naction = \"shout\"\n":                                       `:2: duplicates.action: "shout" is unknown`,
 		"[uplink]\ninterface = \"a\"\n":                                            ":1: uplink: wants an array of tables, has a table",
 		"[endpoint]\nlisten = 8400\n":                                              ":2: endpoint.listen: wants a string, has the number 8400",

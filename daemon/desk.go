@@ -24,6 +24,7 @@ type desk struct {
 	clock   *ledgerClock
 	tills   *tills
 	health  func() terminal.Health
+	heard   func() bool // a hub is, just now; see Router.heard
 	closing func() bool
 	past    func() edge.Past // see forwarder
 	log     *slog.Logger
@@ -40,12 +41,20 @@ func (d *desk) Accept(
 	if err := rules.Malformed(req); err != nil {
 		return tideover.Transaction{}, err
 	}
+	// What is known of the line is read before the commit: under the queue's lock nobody waits for the uplink's.
+	heard, superseded := d.heard(), d.past().Superseded
 	book, unrecorded := d.judge.book(ctx)
 	draft := d.draft(by, key, req)
 	draft.Rules = book.on.Seq
 	t, err := d.queue.Accept(ctx, draft, func(v queue.View) error {
-		if unrecorded != nil {
+		switch {
+		case superseded && req.Kind != tideover.KindReversal:
+			return replaced()
+		case unrecorded != nil:
 			return unrecorded
+		}
+		if err := book.Methods.Judge(req, heard); err != nil {
+			return err
 		}
 		return book.Limits.Judge(req, v)
 	})

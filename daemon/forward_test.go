@@ -20,6 +20,8 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"tideover"
+	"tideover/edge"
+	"tideover/queue"
 	"tideover/terminal"
 	"tideover/uplink"
 	"tideover/wire"
@@ -269,17 +271,44 @@ func TestForwarder_ASupersededProcessEndsNothing(t *testing.T) {
 	request := saleOf(1299)
 	request.ExpiresIn = time.Second
 	soon(t, func() bool { return h.session.moment().Superseded })
-	sold, err := h.Accept(t.Context(), till1, "A-1", terminal.OverrideNone, request)
-	if err != nil {
-		t.Fatal(err)
+	taken := func(key string) tideover.Transaction { // as this was learned
+		sold, err := h.queue.Accept(t.Context(), h.draft(till1, key, request), func(queue.View) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sold
 	}
+	sold := taken("A-1")
 	soon(t, func() bool { return h.state(t, sold.ID) != tideover.StateQueued })
 	if got := h.state(t, sold.ID); got != tideover.StateInDoubt {
 		t.Errorf("it is %s", got)
 	}
-	kept := h.sell(t, till1, "A-2", 1299)
+	kept := taken("A-2")
 	if got, err := h.Cancel(t.Context(), till1, kept.ID); err != nil || got.State != tideover.StateReversing {
 		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+// TestDesk_AReplacedRouterTakesNothingNew: what it took would have no end. What it has is answered, and what takes risk away is kept.
+func TestDesk_AReplacedRouterTakesNothingNew(t *testing.T) {
+	h := newHouse(t)
+	sold := h.sell(t, till1, "A-1", 1299)
+	h.session.learn(func(p *edge.Past) { p.Superseded = true })
+	for _, kind := range []tideover.Kind{tideover.KindSale, tideover.KindAdvice} {
+		request := saleOf(1299)
+		request.Kind = kind
+		before := h.queue.Pending()
+		_, err := h.Accept(t.Context(), till1, "A-2", terminal.OverrideNone, request)
+		if wantCode(t, err, tideover.CodeSuperseded); h.queue.Pending() != before {
+			t.Errorf("a %s was refused, and stored", kind)
+		}
+	}
+	if again := h.sell(t, till1, "A-1", 1299); !again.Replayed || again.ID != sold.ID {
+		t.Errorf("a known key: %+v", again)
+	}
+	reversal := tideover.Request{Kind: tideover.KindReversal, Original: sold.ID, ExpiresIn: tideover.ExpiresInDefault}
+	if _, err := h.Accept(t.Context(), till1, "A-3", terminal.OverrideNone, reversal); err != nil {
+		t.Errorf("a reversal: %v", err)
 	}
 }
 

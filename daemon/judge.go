@@ -18,14 +18,15 @@ import (
 type RulesConfig struct {
 	Limits     rules.Limits     `toml:"limits"`
 	Duplicates DuplicatesConfig `toml:"duplicates"`
+	Methods    rules.Methods    `toml:"method"`
 }
 
 // Rules returns the rules of a configuration.
-func (c Config) Rules() RulesConfig { return RulesConfig{c.Limits, c.Duplicates} }
+func (c Config) Rules() RulesConfig { return RulesConfig{c.Limits, c.Duplicates, c.Methods} }
 
 // withRules returns the configuration with other rules.
 func (c Config) withRules(r RulesConfig) Config {
-	c.Limits, c.Duplicates = r.Limits, r.Duplicates
+	c.Limits, c.Duplicates, c.Methods = r.Limits, r.Duplicates, r.Methods
 	return c
 }
 

@@ -11,26 +11,6 @@ import (
 	"tideover/terminal"
 )
 
-// health is the till's banner.
-func (r *Router) health() terminal.Health {
-	s := r.uplink.State()
-	h := terminal.Health{
-		Connected: s.Connected && r.forward.Past().Caught && !r.forward.Past().Superseded,
-		Pending:   r.queue.Pending(), Accepting: !r.closing.Load(),
-	}
-	switch {
-	case r.closing.Load():
-		h.Message = tideover.Textf("Tideover is stopping.", "Tideover 正在停止。")
-	case h.Connected:
-		h.Uplink = s.Name
-		h.Message = tideover.Textf("Online.", "在线。")
-	default:
-		h.Message = tideover.Textf("Offline: sales are kept and answered when the line is back; ask for cash if the customer cannot wait.",
-			"离线：交易已保存，网络恢复后自动确认；顾客不便等待时请收现金。")
-	}
-	return h
-}
-
 // Status implements control.Backend.
 func (r *Router) Status() control.Status {
 	up, st := r.uplink.State(), r.queue.Stats()

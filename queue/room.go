@@ -83,6 +83,19 @@ func storageFull() error {
 		"路由器上的交易存储已满，本次请求没有保存。请清理磁盘或增大队列上限，然后用同一个键重试。")
 }
 
+// Full says that an accept of ordinary size finds no room now, and that the file cannot grow. It does not try, and it does not block on
+// the disk: where space was made since the last attempt it says so before the next one.
+func (q *Queue) Full() bool {
+	free := q.free()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	const need = commitOverhead + reserve + 2*entryOverhead + pageSize
+	if q.size-q.used >= need {
+		return false
+	}
+	return min(q.options.SizeMax, q.size+free)-q.used < need || time.Now().Before(q.fullUntil)
+}
+
 // free returns how many bytes the file system has left for this user; 0 if it does not tell.
 func (q *Queue) free() int64 {
 	var s unix.Statfs_t

@@ -59,6 +59,13 @@ func (q *Queue) Pending() int {
 	return q.counted.open
 }
 
+// Exposure returns how many transactions are accepted and not final, and the sum of their amounts in minor units by currency.
+func (q *Queue) Exposure() (count int, amount map[string]int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.counted.open, maps.Clone(q.counted.amount)
+}
+
 // PendingByTerminal returns how many transactions of each terminal, by its uid, are accepted and not final.
 func (q *Queue) PendingByTerminal() map[string]int {
 	q.mu.Lock()

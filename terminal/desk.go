@@ -40,6 +40,16 @@ type Health struct {
 	Pending   int    // accepted and not final, of the whole shop
 	Accepting bool   // a sale that comes now is taken
 	Message   tideover.Text
+	Methods   []MethodHealth // as configured, in that order
+}
+
+// MethodHealth is what a till shows of one way to pay.
+type MethodHealth struct {
+	Name      string        // "*": every other
+	MayWait   bool          // a sale is stored while no hub is heard; otherwise it is refused at once
+	Offer     string        // what the cashier offers instead; "" is nothing
+	Accepting bool          // a sale that comes now is taken
+	Message   tideover.Text // empty while there is nothing to say
 }
 
 // PairRequest is what a new till says about itself.

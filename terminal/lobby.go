@@ -11,20 +11,39 @@ type healthAnswer struct {
 	Pending   int     `json:"pending"`
 	Accepting bool    `json:"accepting"`
 	Message   string  `json:"message"`
+
+	Methods []methodAnswer `json:"methods"`
+}
+
+// methodAnswer is what it shows of one way to pay.
+type methodAnswer struct {
+	Method    string  `json:"method"`
+	MayWait   bool    `json:"may_wait"`
+	Offer     *string `json:"offer"`
+	Accepting bool    `json:"accepting"`
+	Message   string  `json:"message"`
 }
 
 // health is always answered 200: GET /v1/health.
 func (x *exchange) health() error {
 	h := x.s.desk.Health()
-	answer := healthAnswer{Hub: "unreachable", Pending: h.Pending, Accepting: h.Accepting, Message: h.Message.In(x.lang)}
+	answer := healthAnswer{Hub: "unreachable", Pending: h.Pending, Accepting: h.Accepting, Message: h.Message.In(x.lang), Methods: []methodAnswer{}}
 	if h.Connected {
 		answer.Hub = "connected"
 	}
 	if h.Uplink != "" {
 		answer.Uplink = &h.Uplink
 	}
-	if x.s.drained.Err() != nil {
+	stopping := x.s.drained.Err() != nil
+	if stopping {
 		answer.Accepting, answer.Message = false, errShuttingDown.Detail.In(x.lang)
+	}
+	for _, m := range h.Methods {
+		one := methodAnswer{Method: m.Name, MayWait: m.MayWait, Accepting: m.Accepting && !stopping, Message: m.Message.In(x.lang)}
+		if m.Offer != "" {
+			one.Offer = &m.Offer
+		}
+		answer.Methods = append(answer.Methods, one)
 	}
 	_ = x.write(http.StatusOK, "application/json", answer)
 	return nil

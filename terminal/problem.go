@@ -65,6 +65,7 @@ var kinds = map[tideover.Code]kind{
 	tideover.CodeTooManyRequests:       {http.StatusTooManyRequests, tideover.Text{En: "Too many requests", Zh: "请求过多"}, true},
 	tideover.CodeOfflineLimit:          {http.StatusServiceUnavailable, tideover.Text{En: "The offline limit is reached", Zh: "已达离线上限"}, true},
 	tideover.CodeShuttingDown:          {http.StatusServiceUnavailable, tideover.Text{En: "Shutting down", Zh: "服务正在停止"}, true},
+	tideover.CodeSuperseded:            {http.StatusServiceUnavailable, tideover.Text{En: "Another router serves this shop", Zh: "本店已由另一台路由器接管"}, true},
 	tideover.CodeStorageFull:           {http.StatusInsufficientStorage, tideover.Text{En: "The storage is full", Zh: "存储空间已满"}, false},
 	tideover.CodeInternal:              {http.StatusInternalServerError, tideover.Text{En: "Internal error", Zh: "内部错误"}, false},
 }
