@@ -56,7 +56,7 @@ func rowKey(store string, id tideover.ID) []byte { return append(storeKey(store)
 
 // storeKey begins every key of a store; its length in front keeps one store's keys from beginning another's.
 func storeKey(store string) []byte {
-	b := make([]byte, 0, 1+len(store)+16)
+	b := make([]byte, 0, 1+len(store)+24)
 	b = append(b, byte(len(store)))
 	return append(b, store...)
 }

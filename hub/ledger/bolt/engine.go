@@ -267,6 +267,9 @@ func (l *Ledger) writeRow(tx *bbolt.Tx, b before, r *ledger.Row) (changed bool, 
 	if b.raw == nil {
 		_, err := tx.Bucket(bucketRows).NextSequence() // counts the rows
 		do(err)
+		do(book(tx, nil, r))
+	} else {
+		do(book(tx, &b.row, r))
 	}
 	switch was, is := b.row.State == tideover.RowManual, r.State == tideover.RowManual; {
 	case was && !is:

@@ -105,7 +105,7 @@ func TestOpen_NewerSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	db.Update(func(tx *bbolt.Tx) error {
-		return tx.Bucket([]byte("tideover-ledger")).Put([]byte("schema"), []byte{0, 0, 0, 0, 0, 0, 0, 2})
+		return tx.Bucket([]byte("tideover-ledger")).Put([]byte("schema"), []byte{0, 0, 0, 0, 0, 0, 0, 3})
 	})
 	db.Close()
 	if _, err := bolt.Open(bolt.Options{Path: path, Key: key}); !errors.Is(err, bolt.ErrNewerSchema) {

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -22,8 +23,8 @@ import (
 	"tideover/internal/boottime"
 )
 
-// schema is the version of what the file holds.
-const schema = 1
+// schema is the version of what the file holds. Version 1 has no books.
+const schema = 2
 
 // verifyMax is the largest file of which every page and every row is read at each start, at some hundred MB/s. Of a larger one only the
 // meta pages and the size are checked; its values carry checksums all the same, which are checked whenever one is read.
@@ -41,8 +42,10 @@ var (
 	bucketOutbox    = []byte("outbox")    // store key, outbox position → id
 	bucketOpen      = []byte("open")      // row keys of what has no end yet
 	bucketManual    = []byte("manual")    // row keys of what needs a person
+	bucketBooks     = []byte("books")     // store key, time, id of every row: see ledger.Place
 	buckets         = [][]byte{
 		bucketStores, bucketSecrets, bucketTerminals, bucketTokens, bucketRows, bucketSealed, bucketOutbox, bucketOpen, bucketManual,
+		bucketBooks,
 	}
 )
 
@@ -114,7 +117,7 @@ func fill(tx *bbolt.Tx, key [32]byte) error {
 	id := make([]byte, 16)
 	must(rand.Read(id))
 	for _, kv := range []struct{ k, v []byte }{
-		{metaSchema, binary.BigEndian.AppendUint64(nil, schema)},
+		{metaSchema, schemaNow()},
 		{metaID, id},
 		{metaCheck, keyCheck(key, id)},
 		{metaCreated, binary.BigEndian.AppendUint64(nil, uint64(tideover.MillisOf(time.Now())))},
@@ -201,6 +204,9 @@ func open(o Options) (*Ledger, error) {
 	}
 	must(rand.Read(l.owner[:]))
 	if err = l.db.View(func(tx *bbolt.Tx) error { return l.identify(tx, o.Key) }); err == nil {
+		err = l.keepBooks()
+	}
+	if err == nil {
 		err = l.begin()
 	}
 	if err != nil {
@@ -272,14 +278,9 @@ func (l *Ledger) identify(tx *bbolt.Tx, key [32]byte) error {
 	if meta == nil {
 		return ErrForeign
 	}
-	version := meta.Get(metaSchema)
-	if len(version) != 8 {
-		return fmt.Errorf("%w: no schema version", ErrDamaged)
-	}
-	if v := binary.BigEndian.Uint64(version); v > schema {
-		return &Error{Err: ErrNewerSchema, More: fmt.Sprintf("schema %d, this version knows %d", v, schema)}
-	} else if v != schema {
-		return fmt.Errorf("%w: schema %d", ErrDamaged, v)
+	version, err := schemaOf(tx)
+	if err != nil {
+		return err
 	}
 	id := meta.Get(metaID)
 	if len(id) != len(l.id) {
@@ -291,7 +292,7 @@ func (l *Ledger) identify(tx *bbolt.Tx, key [32]byte) error {
 	copy(l.id[:], id)
 	l.durable.through.Store(uint64(tx.ID())) // both meta pages were synced before the file was opened
 	for _, name := range buckets {
-		if tx.Bucket(name) == nil {
+		if tx.Bucket(name) == nil && !(version < 2 && bytes.Equal(name, bucketBooks)) {
 			return fmt.Errorf("%w: no bucket %s", ErrDamaged, name)
 		}
 	}

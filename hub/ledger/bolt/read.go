@@ -50,8 +50,13 @@ func (l *Ledger) Stats() (s Stats, err error) {
 
 // check reads every store and, up to verifyMax, every row, and counts.
 func (l *Ledger) check(tx *bbolt.Tx) error {
-	open, outbox, manual := tx.Bucket(bucketOpen), tx.Bucket(bucketOutbox), tx.Bucket(bucketManual)
-	var opens, manuals, told int64
+	open, outbox, manual, books := tx.Bucket(bucketOpen), tx.Bucket(bucketOutbox), tx.Bucket(bucketManual), tx.Bucket(bucketBooks)
+	if version, err := schemaOf(tx); err != nil {
+		return err
+	} else if version < 2 {
+		books = nil // see keepBooks
+	}
+	var opens, manuals, told, rows int64
 	if tx.Size() <= verifyMax {
 		err := tx.Bucket(bucketRows).ForEach(func(k, raw []byte) error {
 			var r ledger.Row
@@ -70,6 +75,10 @@ func (l *Ledger) check(tx *bbolt.Tx) error {
 					*x.sums++
 				}
 			}
+			rows++
+			if books != nil && books.Get(bookKey(r.Store, r.Place())) == nil {
+				return fmt.Errorf("%w: row %s is not in the books", ErrDamaged, r.ID)
+			}
 			if r.Owed() {
 				told++
 				if !bytes.Equal(outbox.Get(outboxKey(r.Store, r.HubSeq)), r.ID[:]) {
@@ -82,11 +91,17 @@ func (l *Ledger) check(tx *bbolt.Tx) error {
 			return err
 		}
 	}
+	var booked atomic.Int64
 	for _, x := range []struct {
 		in   *bbolt.Bucket
 		sums int64
 		to   *atomic.Int64
-	}{{open, opens, &l.counts.open}, {manual, manuals, &l.counts.manual}, {outbox, told, &l.counts.outbox}} {
+	}{
+		{open, opens, &l.counts.open}, {manual, manuals, &l.counts.manual}, {outbox, told, &l.counts.outbox}, {books, rows, &booked},
+	} {
+		if x.in == nil || x.in == books && tx.Size() > verifyMax {
+			continue
+		}
 		var n int64
 		if err := x.in.ForEach(func(_, _ []byte) error { n++; return nil }); err != nil {
 			return err
