@@ -68,6 +68,8 @@ func samples() []sample {
 	barred := Submit{ID: submit.ID, TerminalUID: "u1", Terminal: "till-1", Key: "k-1"}
 	adopted := confirmation
 	adopted.Adopt, adopted.Corrected, adopted.Outcome.Result = &submit, true, tideover.StateReversed
+	proven := confirmation
+	proven.Receipt = &tideover.Proof{Key: tideover.KeyID{1, 2}, Signature: [64]byte{3, 63: 4}, Terminal: "till-1", CreatedAt: 1_700_000_000_000}
 	terminals := []tideover.Terminal{
 		{UID: "u1", Name: "till-1", TokenHash: fill(3), PairedAt: 5}, {UID: "u2", Name: "till-2", TokenHash: fill(4), Revoked: true},
 	}
@@ -84,11 +86,13 @@ func samples() []sample {
 			Ledger: fill16(1), LedgerTime: 1_700_000_000_000, AnchorSeq: 8, AnchorHead: fill(2), PrunedBefore: 1, GivenOut: 5,
 			Software: "tideover-hub 0.1.0", Terminals: fill(3),
 		}},
+		{"welcome-receipts", TypeWelcome, Welcome{Ledger: fill16(1), LedgerTime: 1, AnchorHead: fill(2), GivenOut: 5, Terminals: fill(3), ReceiptKey: fill(6)}},
 		{"confirmation", TypeConfirmation, confirmation},
 		{"confirmation-adopt", TypeConfirmation, adopted},
 		{"confirmation-barred", TypeConfirmation, Confirmation{
 			ID: submit.ID, HubSeq: 7, Outcome: tideover.Outcome{Result: tideover.StateCancelled, Code: "cancelled"}, Adopt: &barred, Asked: true,
 		}},
+		{"confirmation-receipt", TypeConfirmation, proven},
 		{"caught-up", TypeCaughtUp, CaughtUp{Through: 7}},
 		{"ack", TypeAck, Ack{Have: []Position{{ID: submit.ID, HubSeq: 7}, {ID: refund.ID, HubSeq: 8}}}},
 		{"terminals", TypeTerminals, Terminals{Terminals: terminals}},
@@ -130,6 +134,10 @@ func samples() []sample {
 		{"enrolled", TypeEnrolled, Enrolled{
 			Store: "shop-0001", Certificate: []byte("cert"), CA: []byte("ca"), StoreSecret: fill(8), Ledger: fill16(1),
 			Addresses: []string{"hub.example.com:8443", "[2001:db8::1]:8443"}, Terminals: terminals, LedgerTime: 1_700_000_000_000,
+		}},
+		{"enrolled-receipts", TypeEnrolled, Enrolled{
+			Store: "shop-0001", Certificate: []byte("cert"), CA: []byte("ca"), StoreSecret: fill(8), Ledger: fill16(1),
+			Addresses: []string{"127.0.0.1:8443"}, LedgerTime: 1, ReceiptKey: fill(6),
 		}},
 	}
 }
@@ -307,6 +315,8 @@ func TestValidate_HoldsEachLimit(t *testing.T) {
 		{TypeConfirmation, confirmation(func(c *Confirmation) { c.Outcome.Code = long(CodeMax) })},
 		{TypeConfirmation, confirmation(func(c *Confirmation) { c.Outcome.Reference = long(ReferenceMax) })},
 		{TypeConfirmation, confirmation(func(c *Confirmation) { c.Adopt = &other })},
+		{TypeConfirmation, confirmation(func(c *Confirmation) { c.Receipt = &tideover.Proof{Terminal: long(TerminalMax)} })},
+		{TypeConfirmation, confirmation(func(c *Confirmation) { c.Receipt = &tideover.Proof{CreatedAt: -1} })},
 		{TypeAck, Ack{}},
 		{TypeAck, Ack{Have: make([]Position, AckMax+1)}},
 		{TypeAck, Ack{Have: []Position{{ID: fill16(1)}}}},
@@ -412,6 +422,7 @@ func TestFrames_FitWithEveryFieldFull(t *testing.T) {
 		ID: fill16(1), HubSeq: 1 << 63,
 		Outcome: tideover.Outcome{Result: tideover.StateReversed, Code: full(CodeMax), Message: full(MessageMax), Reference: full(ReferenceMax), At: 1 << 62},
 	}
+	end.Receipt = &tideover.Proof{Key: tideover.KeyID{1}, Signature: [64]byte{1}, Terminal: full(TerminalMax), CreatedAt: 1 << 62}
 	adopted := end
 	adopted.Adopt = &submit
 	without := submit

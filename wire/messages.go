@@ -97,6 +97,8 @@ type Welcome struct {
 	// LostFrom, while Replay is set: ends whose outbox position is above it may be lost, and are to be replayed.
 	LostFrom uint64 `cbor:"13,keyasint,omitempty"`
 	Replay   bool   `cbor:"14,keyasint,omitempty"`
+	// ReceiptKey is the ed25519 public key that this hub signs receipts with; zero where it signs none.
+	ReceiptKey [32]byte `cbor:"15,keyasint,omitzero"`
 }
 
 // Confirmation is an end on its way home.
@@ -110,6 +112,8 @@ type Confirmation struct {
 	Adopt *Submit `cbor:"5,keyasint,omitempty"`
 	// Asked: it was decided by a hub that knew that a cancel of it is asked for.
 	Asked bool `cbor:"6,keyasint,omitempty"`
+	// Receipt is what the edge needs for a receipt of this end; nil where the hub signs none, or has never seen a request of the id.
+	Receipt *tideover.Proof `cbor:"7,keyasint,omitempty"`
 }
 
 // CaughtUp closes the replay of the outbox.
@@ -163,6 +167,15 @@ type Submit struct {
 	Again bool `cbor:"9,keyasint,omitempty"`
 	// Anchor is a committed head that has the acceptance. It is kept with the claim, so that a copy of the disk from before is known as one.
 	Anchor Anchor `cbor:"10,keyasint,omitzero"`
+}
+
+// Receipt returns what a receipt of the transaction says of an end, unsigned.
+func (s *Submit) Receipt(store string, o tideover.Outcome, corrected bool) tideover.Receipt {
+	q := &s.Request
+	return tideover.ReceiptOf(store, tideover.Transaction{
+		ID: s.ID, Terminal: s.Terminal, Kind: q.Kind, Amount: q.Amount, Currency: q.Currency, Method: q.Method, Order: q.Order,
+		Original: q.Original, Operator: q.Operator, State: o.Result, Outcome: &o, CreatedAt: s.CreatedAt, Corrected: corrected,
+	})
 }
 
 // Ask asks for what the ledger has of an id.
@@ -313,4 +326,5 @@ type Enrolled struct {
 	Addresses   []string            `cbor:"6,keyasint"`
 	Terminals   []tideover.Terminal `cbor:"7,keyasint,omitempty"`
 	LedgerTime  tideover.Millis     `cbor:"8,keyasint"`
+	ReceiptKey  [32]byte            `cbor:"9,keyasint,omitzero"` // see [Welcome.ReceiptKey]
 }
