@@ -60,6 +60,9 @@ type Proof struct {
 	CreatedAt Millis                      `cbor:"4,keyasint,omitempty"` // 0: as in the record
 }
 
+// IsZero says that there is none.
+func (p Proof) IsZero() bool { return p == Proof{} }
+
 // Why a receipt is not believed.
 var (
 	ErrNotReceipt     = errors.New("not a receipt")

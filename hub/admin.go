@@ -159,6 +159,7 @@ func (a *adminServer) handler() http.Handler {
 		}
 		return a.stores.Transaction(r.Context(), id)
 	}))
+	mux.HandleFunc("GET /v1/receipt-key", answer(func(r *http.Request) (ReceiptKey, error) { return a.stores.ReceiptKey(r.Context()) }))
 	mux.HandleFunc("POST /v1/ledger/backup", slow(answer(func(r *http.Request) (LedgerCopy, error) {
 		in, err := adminBody[copyRequest](r)
 		if err != nil {

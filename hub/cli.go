@@ -140,7 +140,7 @@ func (p *program) command() *cobra.Command {
 			return found.Help()
 		},
 	})
-	root.AddCommand(p.runCommand(), p.storeCommand(), p.transactionCommand(), p.ledgerCommand(), p.statusCommand(), p.configCommand(), p.versionCommand())
+	root.AddCommand(p.runCommand(), p.storeCommand(), p.transactionCommand(), p.ledgerCommand(), p.receiptCommand(), p.statusCommand(), p.configCommand(), p.versionCommand())
 	return root
 }
 

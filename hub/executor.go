@@ -3,6 +3,7 @@ package hub
 import (
 	"log/slog"
 
+	"tideover"
 	"tideover/hub/desk"
 	"tideover/hub/ledger/bolt"
 	"tideover/hub/platform"
@@ -27,12 +28,15 @@ func newPlatform(c PlatformConfig) (platform.Platform, error) {
 }
 
 // newDesk makes the executor over the ledger and the configured platform.
-func newDesk(c PlatformConfig, l *bolt.Ledger, log *slog.Logger, push func(string, wire.Confirmation)) (*desk.Desk, error) {
+func newDesk(
+	c PlatformConfig, l *bolt.Ledger, log *slog.Logger, sign func(*tideover.Receipt) tideover.Proof, push func(string, wire.Confirmation),
+) (*desk.Desk, error) {
 	p, err := newPlatform(c)
 	if err != nil {
 		return nil, err
 	}
 	return desk.New(desk.Config{
-		Ledger: l, Platform: p, Idempotent: c.Guarantee == GuaranteeIdempotent, Timeout: c.Timeout, Push: push, Log: log,
+		Ledger: l, Platform: p, Idempotent: c.Guarantee == GuaranteeIdempotent, Timeout: c.Timeout, Push: push,
+		Sign: sign, Log: log,
 	}), nil
 }

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -15,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tideover"
 )
 
 // The files of the state directory. All but the lock and run.json make up the hub's identity: each is written once, and one that
@@ -105,8 +108,9 @@ func syncDir(dir string) error {
 
 // identity is what hub.json says.
 type identity struct {
-	Version int       `json:"version"`
-	Created time.Time `json:"created"`
+	Version    int       `json:"version"`
+	Created    time.Time `json:"created"`
+	ReceiptKey string    `json:"receipt_key,omitempty"` // the id of the key that receipts are signed with
 }
 
 // identityVersion is the layout of the state directory that this program writes and reads.
@@ -119,6 +123,8 @@ type keyring struct {
 	reset  [keySize]byte // stateless resets
 	token  [keySize]byte // QUIC address tokens
 	seal   [keySize]byte // payloads in the ledger
+
+	receipt ed25519.PrivateKey // see openReceiptKey
 }
 
 // isSetUp says whether the directory was set up to its end. Only then may nothing be missing; before that nothing of it was ever
@@ -175,8 +181,12 @@ func setUp(dir string, now time.Time) error {
 }
 
 // finish marks the directory as set up.
-func finish(dir string, now time.Time) error {
-	b, err := json.Marshal(identity{Version: identityVersion, Created: now.UTC()})
+func finish(dir string, now time.Time, receipts tideover.KeyID) error {
+	return writeIdentity(dir, identity{Version: identityVersion, Created: now.UTC(), ReceiptKey: receipts.String()})
+}
+
+func writeIdentity(dir string, id identity) error {
+	b, err := json.Marshal(id)
 	if err != nil {
 		return err
 	}

@@ -12,13 +12,14 @@ import (
 	"testing"
 	"time"
 
+	"tideover"
 	"tideover/wire"
 )
 
 func setUpDir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := errors.Join(setUp(dir, time.Now()), finish(dir, time.Now())); err != nil {
+	if err := errors.Join(setUp(dir, time.Now()), finish(dir, time.Now(), tideover.KeyID{})); err != nil {
 		t.Fatal(err)
 	}
 	return dir

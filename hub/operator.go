@@ -23,6 +23,7 @@ type operator interface {
 	Transaction(ctx context.Context, id tideover.ID) (TransactionList, error)
 	Backup(ctx context.Context, path string) (LedgerCopy, error)
 	Check(ctx context.Context) (LedgerReport, error)
+	ReceiptKey(ctx context.Context) (ReceiptKey, error)
 }
 
 var (

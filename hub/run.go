@@ -90,7 +90,7 @@ func open(c Config, o Options) (_ *hub, err error) {
 	if h.state, err = openState(c.StateDir, o.Log); err != nil {
 		return nil, err
 	}
-	if h.desk, err = newDesk(c.Platform, h.state.ledger, o.Log, h.push); err != nil {
+	if h.desk, err = newDesk(c.Platform, h.state.ledger, o.Log, h.state.keys.signer(), h.push); err != nil {
 		return nil, err
 	}
 	h.stores = &stores{state: h.state, config: c, connected: h.connected, ended: h.ended}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"tideover"
 	"tideover/hub/ledger/bolt"
 )
 
@@ -52,11 +53,14 @@ func openState(dir string, log *slog.Logger) (s *state, err error) {
 	if s.keys, err = openKeyring(dir, now); err != nil {
 		return s, err
 	}
+	if s.keys.receipt, err = openReceiptKey(dir, done, log); err != nil {
+		return s, err
+	}
 	if s.ledger, err = bolt.Open(bolt.Options{Path: path, Key: s.keys.seal, Log: log}); err != nil {
 		return s, err
 	}
 	if !done {
-		if err := finish(dir, now); err != nil {
+		if err := finish(dir, now, tideover.KeyIDOf(publicOf(s.keys.receipt))); err != nil {
 			return s, diskError("set up %s", "无法初始化 %s", err, dir)
 		}
 		log.Info("state directory set up", "dir", dir)

@@ -241,6 +241,7 @@ func (s *stores) enrol(ctx context.Context, ask wire.Enroll) (wire.Enrolled, err
 	return wire.Enrolled{
 		Store: name, Certificate: given.DER, CA: s.state.keys.ca.cert.Raw, StoreSecret: row.Secret, Ledger: s.state.ledger.ID(),
 		Addresses: addresses, Terminals: terminals, LedgerTime: s.state.ledger.Now(),
+		ReceiptKey: s.state.keys.receiptKey(),
 	}, nil
 }
 

@@ -69,7 +69,7 @@ func samples() []sample {
 	adopted := confirmation
 	adopted.Adopt, adopted.Corrected, adopted.Outcome.Result = &submit, true, tideover.StateReversed
 	proven := confirmation
-	proven.Receipt = &tideover.Proof{Key: tideover.KeyID{1, 2}, Signature: [64]byte{3, 63: 4}, Terminal: "till-1", CreatedAt: 1_700_000_000_000}
+	proven.Receipt = tideover.Proof{Key: tideover.KeyID{1, 2}, Signature: [64]byte{3, 63: 4}, Terminal: "till-1", CreatedAt: 1_700_000_000_000}
 	terminals := []tideover.Terminal{
 		{UID: "u1", Name: "till-1", TokenHash: fill(3), PairedAt: 5}, {UID: "u2", Name: "till-2", TokenHash: fill(4), Revoked: true},
 	}
@@ -315,8 +315,8 @@ func TestValidate_HoldsEachLimit(t *testing.T) {
 		{TypeConfirmation, confirmation(func(c *Confirmation) { c.Outcome.Code = long(CodeMax) })},
 		{TypeConfirmation, confirmation(func(c *Confirmation) { c.Outcome.Reference = long(ReferenceMax) })},
 		{TypeConfirmation, confirmation(func(c *Confirmation) { c.Adopt = &other })},
-		{TypeConfirmation, confirmation(func(c *Confirmation) { c.Receipt = &tideover.Proof{Terminal: long(TerminalMax)} })},
-		{TypeConfirmation, confirmation(func(c *Confirmation) { c.Receipt = &tideover.Proof{CreatedAt: -1} })},
+		{TypeConfirmation, confirmation(func(c *Confirmation) { c.Receipt = tideover.Proof{Terminal: long(TerminalMax)} })},
+		{TypeConfirmation, confirmation(func(c *Confirmation) { c.Receipt = tideover.Proof{CreatedAt: -1} })},
 		{TypeAck, Ack{}},
 		{TypeAck, Ack{Have: make([]Position, AckMax+1)}},
 		{TypeAck, Ack{Have: []Position{{ID: fill16(1)}}}},
@@ -422,7 +422,7 @@ func TestFrames_FitWithEveryFieldFull(t *testing.T) {
 		ID: fill16(1), HubSeq: 1 << 63,
 		Outcome: tideover.Outcome{Result: tideover.StateReversed, Code: full(CodeMax), Message: full(MessageMax), Reference: full(ReferenceMax), At: 1 << 62},
 	}
-	end.Receipt = &tideover.Proof{Key: tideover.KeyID{1}, Signature: [64]byte{1}, Terminal: full(TerminalMax), CreatedAt: 1 << 62}
+	end.Receipt = tideover.Proof{Key: tideover.KeyID{1}, Signature: [64]byte{1}, Terminal: full(TerminalMax), CreatedAt: 1 << 62}
 	adopted := end
 	adopted.Adopt = &submit
 	without := submit

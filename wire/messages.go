@@ -112,8 +112,8 @@ type Confirmation struct {
 	Adopt *Submit `cbor:"5,keyasint,omitempty"`
 	// Asked: it was decided by a hub that knew that a cancel of it is asked for.
 	Asked bool `cbor:"6,keyasint,omitempty"`
-	// Receipt is what the edge needs for a receipt of this end; nil where the hub signs none, or has never seen a request of the id.
-	Receipt *tideover.Proof `cbor:"7,keyasint,omitempty"`
+	// Receipt is what the edge needs for a receipt of this end; zero where the hub signs none, or has never seen a request of the id.
+	Receipt tideover.Proof `cbor:"7,keyasint,omitzero"`
 }
 
 // CaughtUp closes the replay of the outbox.

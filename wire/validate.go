@@ -143,10 +143,8 @@ func (m Confirmation) Validate() error {
 		c.sub("adopt", m.Adopt.orBarred())
 		c.that(m.Adopt.ID == m.ID, "adopt is another transaction")
 	}
-	if m.Receipt != nil {
-		c.text("the receipt's terminal", m.Receipt.Terminal, TerminalMax)
-		c.time("the receipt's created_at", m.Receipt.CreatedAt)
-	}
+	c.text("the receipt's terminal", m.Receipt.Terminal, TerminalMax)
+	c.time("the receipt's created_at", m.Receipt.CreatedAt)
 	return c.err()
 }
 

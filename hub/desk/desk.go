@@ -61,6 +61,9 @@ type Config struct {
 	AskAfter []time.Duration
 	// Push tells a store an end that nobody listens for. It must not block; may be nil.
 	Push func(store string, c wire.Confirmation)
+	// Sign signs the receipt of an end. It is deterministic: nothing of it is kept in the ledger, and an end that is told again has the same
+	// signature. nil: none is signed.
+	Sign func(*tideover.Receipt) tideover.Proof
 	Log  *slog.Logger // may be nil
 }
 
@@ -262,7 +265,30 @@ func (d *Desk) Anchor(ctx context.Context, store string, incarnation [16]byte, a
 
 // Outbox reads at most limit ends that a store's edge does not have on its disk yet, in order, from the position after the given one on.
 func (d *Desk) Outbox(_ context.Context, store string, after uint64, limit int) ([]wire.Confirmation, error) {
-	return d.ledger.Outbox(store, after, limit)
+	page, err := d.ledger.Outbox(store, after, limit)
+	for i := range page {
+		if c := &page[i]; c.Adopt != nil {
+			d.prove(store, c, c.Adopt)
+		}
+	}
+	return page, err
+}
+
+// end is a row's end as its edge hears it.
+func (d *Desk) end(row *ledger.Row) wire.Confirmation {
+	c := row.Confirmation()
+	d.prove(row.Store, &c, &row.Request)
+	return c
+}
+
+// prove adds to an end what its edge needs for a receipt of it. Of an id that was barred before any request of it was seen there is nothing to
+// be said.
+func (d *Desk) prove(store string, c *wire.Confirmation, of *wire.Submit) {
+	if d.Sign == nil || of.Request.Kind == tideover.KindNone {
+		return
+	}
+	receipt := of.Receipt(store, c.Outcome, c.Corrected)
+	c.Receipt = d.Sign(&receipt)
 }
 
 // Ack notes that a process of a store's edge has these ends on its disk. Only exact positions count, and only the present process.

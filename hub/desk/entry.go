@@ -139,7 +139,7 @@ func (d *Desk) finish(k ledger.Key, e *entry, row ledger.Row) bool {
 	d.mu.Unlock()
 	switch {
 	case row.Ended():
-		end := row.Confirmation()
+		end := d.end(&row)
 		for _, l := range told {
 			l.tell(end)
 		}

@@ -188,6 +188,9 @@ func (d *Desk) idsOf(store string, s *wire.Submit) ([]tideover.ID, error) {
 func (d *Desk) carry(ctx context.Context, t taking, row ledger.Row, dec ledger.Decision) {
 	switch {
 	case dec.Verdict == ledger.Refuse:
+		if r := &dec.Refused; r.End != nil && r.Adopt != nil {
+			d.prove(t.store, r.End, r.Adopt)
+		}
 		t.tell(dec.Refused)
 	case dec.Verdict == ledger.Wait:
 		d.mu.Lock()
@@ -196,7 +199,7 @@ func (d *Desk) carry(ctx context.Context, t taking, row ledger.Row, dec ledger.D
 		}
 		d.mu.Unlock()
 	case row.Ended():
-		t.tell(row.Confirmation())
+		t.tell(d.end(&row))
 	default:
 		if !dec.Fresh {
 			t.tell(row.Progress())
