@@ -33,6 +33,7 @@ const (
 	EventGap                    // this journal lacks part of the store's past: it was restored from an older copy
 	EventRetry                  // by a technician: it is asked for again now, and nothing of it changes
 	EventRules                  // the shop's rules as they are from here on
+	EventSettlement             // what a till reports at closing time
 	EventTypesEnd
 )
 
@@ -41,7 +42,7 @@ var eventNames = [EventTypesEnd]string{
 	EventAcknowledged: "acknowledged", EventHeld: "held", EventReleased: "released", EventUndo: "cancel asked",
 	EventSettle: "settle asked", EventDropped: "dropped", EventBuried: "told to the hub", EventAdopted: "adopted",
 	EventTerminal: "terminal", EventHeard: "heard", EventLedgerTime: "ledger time", EventMark: "mark", EventBarred: "barred",
-	EventGap: "restored", EventRetry: "retry asked", EventRules: "rules",
+	EventGap: "restored", EventRetry: "retry asked", EventRules: "rules", EventSettlement: "settlement",
 }
 
 // String returns the name in the history of a transaction.
@@ -74,6 +75,8 @@ type Event struct {
 	Reason    string             `cbor:"17,keyasint,omitempty"` // a person's
 	Epoch     [16]byte           `cbor:"18,keyasint,omitzero"`  // EventHeard: the newest epoch of the ledger that was heard
 	Rules     string             `cbor:"20,keyasint,omitempty"` // EventRules: as the configuration has them, every key spelled out
+	// Settlement is of EventSettlement; its items are the entry's sealed part.
+	Settlement *Settlement `cbor:"21,keyasint,omitempty"`
 }
 
 // Accepted is what an accepted, adopted or barred event says of the request.
@@ -90,6 +93,18 @@ type Accepted struct {
 	BootAt         time.Duration    `cbor:"10,keyasint,omitempty"`
 	Adopted        bool             `cbor:"11,keyasint,omitempty"` // the hub's record, not a till's press at this router
 	Rules          uint64           `cbor:"14,keyasint,omitempty"` // journal sequence of the EventRules that it was judged by
+}
+
+// Settlement is a till's report, but for its items.
+type Settlement struct {
+	TerminalUID string                     `cbor:"1,keyasint"`
+	Terminal    string                     `cbor:"2,keyasint"`
+	Key         string                     `cbor:"3,keyasint"`
+	Hash        [32]byte                   `cbor:"4,keyasint"` // of what the till sent, keyed
+	From        tideover.Millis            `cbor:"5,keyasint,omitempty"`
+	To          tideover.Millis            `cbor:"6,keyasint"`
+	Totals      []tideover.SettlementTotal `cbor:"7,keyasint,omitempty"`
+	Items       int                        `cbor:"8,keyasint,omitempty"` // how many the sealed part holds
 }
 
 // By is who asked for something, and why. Both are short, printable, and kept in the journal.

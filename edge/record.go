@@ -118,7 +118,7 @@ func (r *Record) apply(seq uint64, e *Event, fresh bool) error {
 		} else {
 			r.Acknowledged = true
 		}
-	case EventNone, EventTerminal, EventHeard, EventLedgerTime, EventMark, EventGap, EventRules, EventTypesEnd:
+	case EventNone, EventTerminal, EventHeard, EventLedgerTime, EventMark, EventGap, EventRules, EventSettlement, EventTypesEnd:
 		return fmt.Errorf("%q is not a transaction's", e.Type)
 	}
 	return nil

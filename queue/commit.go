@@ -46,6 +46,9 @@ func (e *entry) bytes() int64 {
 	if a := e.event.Accepted; a != nil {
 		n += len(a.Key) + len(a.Terminal) + len(a.TerminalUID) + len(a.Request.Order) + len(a.Request.Method) + len(a.Request.Operator)
 	}
+	if s := e.event.Settlement; s != nil {
+		n += len(s.Key) + len(s.Terminal) + len(s.TerminalUID) + len(s.Totals)*totalOverhead
+	}
 	if o := e.event.Outcome; o != nil {
 		n += len(o.Code) + len(o.Message) + len(o.Reference)
 	}
@@ -83,8 +86,9 @@ type batch struct {
 	need     int64
 	classes  [classOwn + 1]bool
 	ends     bool
-	undoes   bool // a cancel is put on disk
-	rules    bool // a version of the rules is
+	undoes   bool     // a cancel is put on disk
+	rules    bool     // a version of the rules is
+	reports  []string // the uids of tills of which a report is
 }
 
 // add puts an entry into the batch if there is room for it beside keep bytes that stay free.
@@ -372,6 +376,9 @@ func (b *batch) die(when string) {
 	}
 	if b.rules {
 		die.At("queue.rules" + when)
+	}
+	if len(b.reports) > 0 {
+		die.At("queue.settlement" + when)
 	}
 }
 

@@ -378,10 +378,19 @@ func (q *Queue) note(seq uint64, e *edge.Event) bool {
 		return false
 	case edge.EventMark:
 		return false
+	case edge.EventSettlement:
+		if e.Settlement != nil {
+			q.reports.add(seq, e)
+		}
+		return false
+	case edge.EventAccepted, edge.EventAdopted, edge.EventBarred:
+		if e.Accepted != nil {
+			q.strides.add(seq, e.Accepted.CreatedAt)
+		}
 	case edge.EventEnded:
 		q.outbox.add(e.HubSeq)
-	case edge.EventNone, edge.EventAccepted, edge.EventEndedHere, edge.EventDelivered, edge.EventAcknowledged, edge.EventHeld, edge.EventReleased, edge.EventUndo, edge.EventSettle,
-		edge.EventDropped, edge.EventBuried, edge.EventAdopted, edge.EventBarred, edge.EventRetry, edge.EventTypesEnd:
+	case edge.EventNone, edge.EventEndedHere, edge.EventDelivered, edge.EventAcknowledged, edge.EventHeld, edge.EventReleased, edge.EventUndo, edge.EventSettle,
+		edge.EventDropped, edge.EventBuried, edge.EventRetry, edge.EventTypesEnd:
 	}
 	return true
 }

@@ -60,6 +60,8 @@ type Queue struct {
 	journal                 [16]byte // names the file, and every copy of it
 	epoch, epochNoted       [16]byte // see HearEpoch: on disk, and what may still wait
 	epochSince              uint64
+	reports                 reports
+	strides                 strides
 	rules                   Rules  // the newest on disk; its Seq is 0 where there are none
 	gap                     bool   // see NoteGap
 	gapAt                   uint64 // the sequence at which it was noted

@@ -117,6 +117,10 @@ func check(t testing.TB, path string) {
 			if err != nil {
 				return err
 			}
+			if e.Type == edge.EventSettlement {
+				_, err := q.items(&e, sealed)
+				return err
+			}
 			var r tideover.Request
 			return q.seal.open(e.ID, sealed, &r)
 		})

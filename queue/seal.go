@@ -55,6 +55,11 @@ func (s sealer) seal(id tideover.ID, r tideover.Request) []byte {
 	if err != nil {
 		panic(fmt.Sprintf("queue: a payload cannot be encoded: %v", err))
 	}
+	return s.hide(id, plain)
+}
+
+// hide returns nonce and ciphertext.
+func (s sealer) hide(id tideover.ID, plain []byte) []byte {
 	sealed := make([]byte, s.aead.NonceSize(), s.aead.NonceSize()+len(plain)+s.aead.Overhead())
 	rand.Read(sealed)
 	return s.aead.Seal(sealed, sealed, plain, id[:])
@@ -65,11 +70,7 @@ func (s sealer) open(id tideover.ID, sealed []byte, r *tideover.Request) error {
 	if len(sealed) == 0 {
 		return nil
 	}
-	n := s.aead.NonceSize()
-	if len(sealed) < n {
-		return errShortValue
-	}
-	plain, err := s.aead.Open(nil, sealed[:n], sealed[n:], id[:])
+	plain, err := s.show(id, sealed)
 	if err != nil {
 		return err
 	}
@@ -79,6 +80,15 @@ func (s sealer) open(id tideover.ID, sealed []byte, r *tideover.Request) error {
 	}
 	r.Payload, r.Instrument = p.Payload, p.Instrument
 	return nil
+}
+
+// show returns what was hidden.
+func (s sealer) show(id tideover.ID, sealed []byte) ([]byte, error) {
+	n := s.aead.NonceSize()
+	if len(sealed) < n {
+		return nil, errShortValue
+	}
+	return s.aead.Open(nil, sealed[:n], sealed[n:], id[:])
 }
 
 // digest is what the chain holds of a sealed part.
