@@ -18,7 +18,10 @@ type Past struct {
 }
 
 // MayEnd says whether the router may give an end by itself to what it has not sent.
-func (p Past) MayEnd() bool { return p.Caught && !p.Superseded && !p.Gap }
+func (p Past) MayEnd() bool { return p.Complete() && !p.Superseded }
+
+// Complete says that the journal certainly has everything that the shop has ever pressed.
+func (p Past) Complete() bool { return p.Caught && !p.Gap }
 
 // Welcome is what a hub's welcome says about the past.
 type Welcome struct {

@@ -92,6 +92,8 @@ type Accepted struct {
 	Boot           [16]byte         `cbor:"9,keyasint,omitzero"`
 	BootAt         time.Duration    `cbor:"10,keyasint,omitempty"`
 	Adopted        bool             `cbor:"11,keyasint,omitempty"` // the hub's record, not a till's press at this router
+	DuplicateOf    tideover.ID      `cbor:"12,keyasint,omitzero"`  // see Judged
+	Override       bool             `cbor:"13,keyasint,omitempty"`
 	Rules          uint64           `cbor:"14,keyasint,omitempty"` // journal sequence of the EventRules that it was judged by
 }
 
@@ -105,6 +107,12 @@ type Settlement struct {
 	To          tideover.Millis            `cbor:"6,keyasint"`
 	Totals      []tideover.SettlementTotal `cbor:"7,keyasint,omitempty"`
 	Items       int                        `cbor:"8,keyasint,omitempty"` // how many the sealed part holds
+}
+
+// Judged is what the rules found of a request that they let pass; it stands in the journal with its acceptance.
+type Judged struct {
+	DuplicateOf tideover.ID // it may be a second press of this one; zero: of none
+	Override    bool        // its operator took that upon himself; else the shop lets such a press pass
 }
 
 // By is who asked for something, and why. Both are short, printable, and kept in the journal.
@@ -144,6 +152,16 @@ func Accept(d *Draft) Event {
 	e := d.event(EventAccepted, false)
 	e.Cause = tideover.CauseAccepted
 	return e
+}
+
+// Judged returns what the rules had found.
+func (a *Accepted) Judged() Judged {
+	return Judged{DuplicateOf: a.DuplicateOf, Override: a.Override}
+}
+
+// Judge enters what the rules found into an acceptance.
+func (e *Event) Judge(j Judged) {
+	e.Accepted.DuplicateOf, e.Accepted.Override = j.DuplicateOf, j.Override
 }
 
 // Bar returns the first event of a key that is cancelled before any request of it was seen. Where the journal is complete that is its

@@ -13,7 +13,11 @@ import (
 type View struct {
 	queue *Queue
 	batch *batch
+	found *edge.Judged
 }
+
+// Keep has the journal keep what the rules found, with the acceptance.
+func (v View) Keep(found edge.Judged) { *v.found = found }
 
 // Get returns a transaction, and false where the journal has none of that id or cannot be read.
 func (v View) Get(id tideover.ID) (tideover.Transaction, bool) {
@@ -37,6 +41,23 @@ func (v View) Open() (count int, amount map[string]int64) {
 		}
 	}
 	return count, amount
+}
+
+// Undone returns what refunds and reversals take of a transaction, of everything that the journal knows.
+func (v View) Undone(original tideover.ID) Undone { return v.queue.parts.undone(original) }
+
+// Alike iterates over what has a draft's kind, amount and currency, and its instrument or its order, or its terminal where it has neither:
+// what is open or not acknowledged, and what was closed within the time of [Queue.Remember]. Each comes once, in no order.
+func (v View) Alike(d *edge.Draft) iter.Seq[edge.Record] {
+	r := edge.Record{InstrumentHash: d.InstrumentHash}
+	r.ID, r.TerminalUID, r.Kind, r.Amount, r.Currency, r.Order = d.ID, d.TerminalUID, d.Request.Kind, d.Request.Amount, d.Request.Currency, d.Request.Order
+	return func(yield func(edge.Record) bool) {
+		for other := range v.queue.album.like(&r) {
+			if !yield(other.Record) {
+				return
+			}
+		}
+	}
 }
 
 // Live iterates over the transactions that are open, or final and not acknowledged, in no order.
@@ -93,10 +114,12 @@ func (q *Queue) Accept(ctx context.Context, d edge.Draft, decide func(View) erro
 			answer, refused = replayed(known, d.Hash)
 			return nil
 		}
-		if refused = decide(View{q, b}); refused != nil {
+		var found edge.Judged
+		if refused = decide(View{q, b, &found}); refused != nil {
 			call.class = classFlush
 			return nil
 		}
+		e.Judge(found)
 		add := entry{seq: q.seq + 1, event: &e, sealed: sealed}
 		if !b.add(add, reserve) {
 			return storageFull()
@@ -111,6 +134,8 @@ func (q *Queue) Accept(ctx context.Context, d edge.Draft, decide func(View) erro
 		b.flying = append(b.flying, d.ID)
 		b.open.open++
 		b.open.amount[mine.Currency] += mine.Amount
+		q.album.add(mine) // for the next decisions of this batch; a commit that fails ends the process
+		q.parts.set(mine)
 		return nil
 	}
 	call.land = func() {

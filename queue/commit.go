@@ -255,6 +255,7 @@ func (q *Queue) collect(last bool) (*batch, []Position, error) {
 		return nil, nil, q.stopped
 	}
 	q.draining, q.shown = q.draining || last, q.seq
+	q.album.fade(time.Now(), q.live)
 	take := min(len(q.requests), batchMax)
 	requests := append([]*request(nil), q.requests[:take]...)
 	q.requests = append([]*request(nil), q.requests[take:]...)

@@ -332,6 +332,7 @@ func (q *Queue) replay(w *walker, journal bucket, h head) (err error) {
 		switch {
 		case r == nil && known:
 			refold[e.ID] = true
+			q.parts.drop(e.ID)
 			return nil
 		case r == nil:
 			r = &record{}
@@ -342,6 +343,7 @@ func (q *Queue) replay(w *walker, journal bucket, h head) (err error) {
 		}
 		if r.closed() {
 			delete(q.live, e.ID)
+			q.parts.set(r)
 		}
 		return nil
 	})
@@ -408,12 +410,15 @@ func (q *Queue) begin(f *os.File) error {
 		if err != nil {
 			return err
 		}
+		q.parts.set(r)
 		if !r.closed() {
 			q.live[id] = r
 		}
 	}
 	q.refold = nil
 	for id, r := range q.live {
+		q.album.add(r)
+		q.parts.set(r)
 		if r.Untold {
 			q.untold[id] = struct{}{}
 		}

@@ -43,6 +43,8 @@ type Queue struct {
 	outbox    outbox
 	caughtUp  uint64 // what the newest event that tells of catching up says; it may still wait
 	counted   counts
+	album     album
+	parts     parts
 
 	seq      uint64 // last one drawn
 	started  uint64 // what is above was drawn by this process
@@ -88,6 +90,7 @@ func newQueue(o Options, s sealer) *Queue {
 		live: make(map[tideover.ID]*record), index: make(map[tideover.ID]uint64), untold: make(map[tideover.ID]struct{}),
 		flying: make(map[tideover.ID]struct{}), watch: make(map[tideover.ID]chan struct{}), feeds: make(map[string][]*Feed),
 		terminals: make(map[string]tideover.Terminal), work: newLineup(), counted: counts{amount: make(map[string]int64)},
+		album: newAlbum(), parts: newParts(),
 	}
 	q.landed = sync.NewCond(&q.mu)
 	return q
@@ -113,8 +116,10 @@ func (q *Queue) account(r *record, sign int) {
 // change runs a step that changes a record in memory, and tells whoever waits for it. Callers hold mu.
 func (q *Queue) change(r *record, step func()) {
 	q.account(r, -1)
+	q.parts.drop(r.ID)
 	step()
 	q.account(r, 1)
+	q.parts.set(r)
 	if r.Untold {
 		q.untold[r.ID] = struct{}{}
 	} else {
@@ -147,6 +152,7 @@ func (q *Queue) later(r *record, e edge.Event, sealed []byte) {
 func (q *Queue) release(r *record) {
 	if r.closed() && q.live[r.ID] == r {
 		delete(q.live, r.ID)
+		q.album.close(r, time.Now())
 	}
 }
 
@@ -170,6 +176,9 @@ func (q *Queue) find(id tideover.ID) (*record, error) {
 		return nil, q.stopped
 	}
 	if r := q.live[id]; r != nil {
+		return r, nil
+	}
+	if r := q.album.recent[id]; r != nil {
 		return r, nil
 	}
 	if q.index[id] == 0 {
@@ -314,6 +323,7 @@ type Step struct {
 	State  tideover.State  // after it
 	Settle tideover.State  // what a person settled it as
 	Rules  uint64          // "accepted": the version of the rules that it was judged by, see [Queue.RulesAt]; 0 where none is on record
+	Judged edge.Judged     // what the rules found at its acceptance
 	Hash   [32]byte        // the chain's, there
 }
 
@@ -347,6 +357,7 @@ func (q *Queue) History(id tideover.ID) ([]Step, error) {
 			}
 			if e.Accepted != nil {
 				step.Rules = e.Accepted.Rules
+				step.Judged = e.Accepted.Judged()
 			}
 			steps = append(steps, step)
 			events = append(events, e)

@@ -15,6 +15,8 @@ type record struct {
 	unwritten int               // events of it that no commit holds yet
 	fresh     *tideover.Request // its request, while the event that holds it is unwritten
 	slot      slot
+	twins     [twinsMax]twins
+	pictured  bool // in the album
 }
 
 // apply makes an event part of the record.

@@ -100,7 +100,9 @@ func (q *Queue) adopt(r *record, d *edge.Draft) *record {
 		r.ID = d.ID
 	}
 	r.fresh = &d.Request
+	q.album.remove(r)
 	q.later(r, edge.Adopt(d, known), q.seal.seal(d.ID, d.Request))
+	q.album.add(r)
 	if next, err := tideover.Next(r.State, tideover.CauseDoubt); err == nil {
 		q.change(r, func() { r.State, r.Seq = next, q.draw() })
 	}

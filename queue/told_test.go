@@ -110,7 +110,7 @@ func TestAdopt_ReplacesAnotherRequest(t *testing.T) {
 		if err != nil || p.Amount != 700 || p.Request.Instrument != "999" || p.NeverSent() || p.State != tideover.StateInDoubt || !p.Adopted {
 			t.Fatalf("got %+v, %v", p, err)
 		}
-		if _, amount := (View{s.q, &batch{}}).Open(); amount["CNY"] != 700 {
+		if _, amount := (View{s.q, &batch{}, nil}).Open(); amount["CNY"] != 700 {
 			t.Fatalf("exposure %v", amount)
 		}
 		_, err = s.q.Accept(t.Context(), mine, yes)

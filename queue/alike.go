@@ -1,0 +1,235 @@
+package queue
+
+import (
+	"container/list"
+	"hash/maphash"
+	"iter"
+	"time"
+
+	"tideover"
+	"tideover/edge"
+)
+
+// likeness is what two presses of one payment under two keys have in common: the amount, and the instrument or the order; where a till
+// sends neither, the terminal.
+type likeness struct {
+	kind       tideover.Kind
+	amount     int64
+	currency   string
+	instrument [32]byte
+	order      string
+	terminal   string
+}
+
+// likenesses returns those of a record, at most two; none for a bar and for a reversal, which undoes once however often it is pressed.
+func likenesses(r *edge.Record) (all [twinsMax]likeness, n int) {
+	if r.Barred() || r.Kind == tideover.KindReversal {
+		return all, 0
+	}
+	money := likeness{kind: r.Kind, amount: r.Amount, currency: r.Currency}
+	if r.InstrumentHash != [32]byte{} {
+		all[n] = money
+		all[n].instrument = r.InstrumentHash
+		n++
+	}
+	if r.Order != "" {
+		all[n] = money
+		all[n].order = r.Order
+		n++
+	}
+	if n == 0 {
+		all[n] = money
+		all[n].terminal = r.TerminalUID
+		n++
+	}
+	return all, n
+}
+
+// twinsMax is how many likenesses a record has at most.
+const twinsMax = 2
+
+// twins is a record's place among those that are like it: in a ring, so that a hundred thousand equal ones come and go at no cost.
+type twins struct {
+	ring       uint64 // hash of the likeness; 0: in none
+	prev, next *record
+}
+
+// album knows what is like a new press: everything that is open or not acknowledged, and what was closed a short while ago. The
+// queue's mutex guards it.
+type album struct {
+	seed   maphash.Seed
+	rings  map[uint64]*record // one of each; the others follow
+	keep   time.Duration      // for how long what is closed is known
+	recent map[tideover.ID]*record
+	closed list.List // of recent, in the order in which they were closed
+}
+
+// closing is when a record was closed.
+type closing struct {
+	r  *record
+	at time.Time
+}
+
+func newAlbum() album {
+	return album{seed: maphash.MakeSeed(), rings: make(map[uint64]*record), recent: make(map[tideover.ID]*record)}
+}
+
+// add makes a record known; one that is known already stays as it is.
+func (a *album) add(r *record) {
+	if r.pictured {
+		return
+	}
+	all, n := likenesses(&r.Record)
+	r.pictured = n > 0
+	for i := range n {
+		ring := a.ring(all[i])
+		if r.in(ring) {
+			continue // two likenesses of one hash
+		}
+		first := a.rings[ring]
+		if first != nil {
+			first.twin(ring).prev = r
+		}
+		r.twins[i] = twins{ring: ring, next: first}
+		a.rings[ring] = r
+	}
+}
+
+func (a *album) ring(l likeness) uint64 { return maphash.Comparable(a.seed, l) | 1 }
+
+// remove forgets a record.
+func (a *album) remove(r *record) {
+	if !r.pictured {
+		return
+	}
+	r.pictured = false
+	for i := range r.twins {
+		t := &r.twins[i]
+		switch {
+		case t.ring == 0:
+			continue
+		case t.prev != nil:
+			t.prev.twin(t.ring).next = t.next
+		case t.next != nil:
+			a.rings[t.ring] = t.next
+		default:
+			delete(a.rings, t.ring)
+		}
+		if t.next != nil {
+			t.next.twin(t.ring).prev = t.prev
+		}
+		*t = twins{}
+	}
+}
+
+// twin returns a record's place in a ring that it is in.
+func (r *record) twin(ring uint64) *twins {
+	for i := range r.twins {
+		if r.twins[i].ring == ring {
+			return &r.twins[i]
+		}
+	}
+	panic("queue: a record is not in its ring")
+}
+
+// like iterates over what is like a record, each once.
+func (a *album) like(r *edge.Record) iter.Seq[*record] {
+	return func(yield func(*record) bool) {
+		all, n := likenesses(r)
+		var first uint64
+		for i := range n {
+			ring := a.ring(all[i])
+			for other := a.rings[ring]; other != nil; other = other.twin(ring).next {
+				if first != 0 && other.in(first) {
+					continue // said already
+				}
+				if other.ID != r.ID && !yield(other) {
+					return
+				}
+			}
+			first = ring
+		}
+	}
+}
+
+// in says whether a record is in a ring.
+func (r *record) in(ring uint64) bool { return r.twins[0].ring == ring || r.twins[1].ring == ring }
+
+// close keeps a record that memory lets go of otherwise for a while longer.
+func (a *album) close(r *record, now time.Time) {
+	if _, known := a.recent[r.ID]; known || !r.pictured {
+		return
+	}
+	if a.keep <= 0 {
+		a.remove(r)
+		return
+	}
+	a.recent[r.ID] = r
+	a.closed.PushBack(closing{r, now})
+}
+
+// recall makes a record known that was closed at a time in the past, older than all that are known.
+func (a *album) recall(r *record, at time.Time) {
+	if a.add(r); r.pictured {
+		a.recent[r.ID] = r
+		a.closed.PushFront(closing{r, at})
+	}
+}
+
+// fade forgets what was closed too long ago; live is what is in memory anyhow.
+func (a *album) fade(now time.Time, live map[tideover.ID]*record) {
+	for e := a.closed.Front(); e != nil && now.Sub(e.Value.(closing).at) >= a.keep; e = a.closed.Front() {
+		r := a.closed.Remove(e).(closing).r
+		delete(a.recent, r.ID)
+		if live[r.ID] != r {
+			a.remove(r)
+		}
+	}
+}
+
+// Remember lets decisions see closed transactions for a time after their acceptance, in this process and from the journal: see
+// [View.Alike]. Errors: ErrStopped, or ErrDamaged.
+func (q *Queue) Remember(closed time.Duration) error {
+	q.mu.Lock()
+	q.album.keep = closed
+	q.mu.Unlock()
+	now := time.Now()
+	for before, more := ^uint64(0), true; more && closed > 0; {
+		ids, _, end, err := q.acceptedBefore(before)
+		if err != nil {
+			return err
+		}
+		if more, err = q.recallYounger(ids, now, closed); err != nil {
+			return err
+		}
+		before, more = end, more && end != 0
+	}
+	return nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b // a clock was wrong
+}
+
+// recallYounger makes those known that are not, and returns false at the first that is too old.
+func (q *Queue) recallYounger(ids []tideover.ID, now time.Time, closed time.Duration) (more bool, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, id := range ids {
+		r, err := q.find(id)
+		if err != nil || r == nil {
+			return false, err
+		}
+		at := r.CreatedAt.Time()
+		if now.Sub(at) >= closed {
+			return false, nil
+		}
+		if r.closed() && !r.pictured {
+			q.album.recall(r, earlier(at, now))
+		}
+	}
+	return true, nil
+}

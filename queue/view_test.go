@@ -1,0 +1,246 @@
+package queue
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"tideover"
+	"tideover/edge"
+)
+
+// sight drives a queue, and compares what the rules see of it with what loops over all transactions find.
+type sight struct {
+	s      *shop
+	drafts map[tideover.ID]edge.Draft // of what is there, as the journal has it
+	disk   map[tideover.ID]edge.Draft // of what a crash leaves
+	hubSeq uint64
+	n      int
+}
+
+// Whatever happens to transactions, through crashes too: what is taken of each original, what is like each press and what the shop has taken
+// on are what the transactions themselves add up to.
+func TestView_AddsUp(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		m := &sight{s: newShop(t), drafts: map[tideover.ID]edge.Draft{}, disk: map[tideover.ID]edge.Draft{}}
+		defer m.s.close()
+		m.remember(rt)
+		rt.Repeat(map[string]func(*rapid.T){
+			"":       m.compare,
+			"accept": m.accept,
+			"end":    m.end,
+			"acknowledge": func(t *rapid.T) {
+				id := m.pick(t)
+				if tx := m.s.get(id); tx.Final() {
+					if _, err := m.s.q.Acknowledge(m.s.t.Context(), id, tx.Seq); err != nil {
+						t.Fatal(err)
+					}
+					m.flush()
+				}
+			},
+			"cancel": func(t *rapid.T) {
+				_, _ = m.s.q.Cancel(m.s.t.Context(), m.pick(t), unheard, edge.By{}, 0) // refused where it was acknowledged
+				m.flush()
+			},
+			"adopt": func(t *rapid.T) {
+				d := m.draft(t)
+				if old, known := m.drafts[d.ID]; known && old.Hash == d.Hash {
+					t.Skip("the same")
+				}
+				if err := m.s.q.Adopt(d); err != nil {
+					t.Fatal(err)
+				}
+				m.drafts[d.ID] = d
+			},
+			"flush":  func(*rapid.T) { m.flush() },
+			"reopen": func(t *rapid.T) { m.s.reopen(); m.flush(); m.remember(t) },
+			"crash": func(t *rapid.T) {
+				m.s.crash()
+				m.drafts = map[tideover.ID]edge.Draft{}
+				maps.Copy(m.drafts, m.disk)
+				m.remember(t)
+			},
+		})
+	})
+}
+
+func (m *sight) remember(t *rapid.T) {
+	if err := m.s.q.Remember(time.Hour); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (m *sight) flush() {
+	m.s.flush()
+	maps.Copy(m.disk, m.drafts)
+}
+
+func (m *sight) pick(t *rapid.T) tideover.ID {
+	id := tideover.MakeID(testStore, "till", rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f"}).Draw(t, "key"))
+	if _, known := m.drafts[id]; !known {
+		t.Skip("unknown")
+	}
+	return id
+}
+
+// draft makes a press: of the first keys sales, of the others refunds and reversals of those.
+func (m *sight) draft(t *rapid.T) edge.Draft {
+	key := rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f"}).Draw(t, "key")
+	return draft("till", key, func(d *edge.Draft) {
+		d.Request.Amount = int64(rapid.IntRange(1, 2).Draw(t, "amount"))
+		d.Request.Order = rapid.SampledFrom([]string{"", "A-1"}).Draw(t, "order")
+		d.Request.Instrument = rapid.SampledFrom([]string{"", "28451234"}).Draw(t, "instrument")
+		if key >= "c" {
+			d.Request.Kind = rapid.SampledFrom([]tideover.Kind{tideover.KindRefund, tideover.KindReversal}).Draw(t, "kind")
+			d.Request.Original = tideover.MakeID(testStore, "till", rapid.SampledFrom([]string{"a", "b"}).Draw(t, "original"))
+		}
+		d.InstrumentHash = tideover.InstrumentHash([]byte("s"), d.Request.Instrument)
+	})
+}
+
+func (m *sight) accept(t *rapid.T) {
+	d := m.draft(t)
+	if _, known := m.drafts[d.ID]; known {
+		t.Skip("known")
+	}
+	m.s.accept(d)
+	m.drafts[d.ID] = d
+	m.flush()
+}
+
+func (m *sight) end(t *rapid.T) {
+	id := m.pick(t)
+	result := rapid.SampledFrom([]tideover.State{tideover.StateApproved, tideover.StateDeclined, tideover.StateReversed}).Draw(t, "result")
+	m.hubSeq++
+	e := told(id, m.hubSeq, result)
+	e.Asked, e.Corrected = true, true
+	_ = m.s.q.End(e) // refused where it cannot follow
+}
+
+func (m *sight) compare(t *rapid.T) {
+	undone, open, sum := map[tideover.ID]Undone{}, 0, int64(0)
+	for id := range m.drafts {
+		tx := m.s.get(id)
+		if !tx.Final() {
+			open++
+			sum += tx.Amount
+		}
+		approved := tx.State == tideover.StateApproved
+		if !tx.Kind.Undoes() || tx.Final() && !approved {
+			continue
+		}
+		u := undone[tx.Original]
+		switch {
+		case tx.Kind == tideover.KindReversal:
+			u.Reversal = true
+		case approved:
+			u.Refunded += tx.Amount
+		default:
+			u.Refunding += tx.Amount
+		}
+		undone[tx.Original] = u
+	}
+	probe := m.draft(t)
+	probe.ID = tideover.ID{1}
+	m.s.q.mu.Lock()
+	defer m.s.q.mu.Unlock()
+	v := View{queue: m.s.q, batch: &batch{}}
+	if count, amount := v.Open(); count != open || amount["CNY"] != sum {
+		t.Fatalf("exposure %d, %v; want %d, %d", count, amount, open, sum)
+	}
+	for _, key := range []string{"a", "b"} {
+		id := tideover.MakeID(testStore, "till", key)
+		if got := v.Undone(id); got != undone[id] {
+			t.Fatalf("of %s: %+v; want %+v", key, got, undone[id])
+		}
+	}
+	alike := map[tideover.ID]bool{}
+	for r := range v.Alike(&probe) {
+		if alike[r.ID] {
+			t.Fatalf("%s twice", r.ID)
+		}
+		alike[r.ID] = true
+	}
+	for id, d := range m.drafts {
+		if want := likeEachOther(&probe, &d); alike[id] != want {
+			t.Fatalf("%s is like %+v: %v, want %v", d.Key, probe.Request, alike[id], want)
+		}
+		delete(alike, id)
+	}
+	if len(alike) > 0 {
+		t.Fatalf("nobody pressed %v", alike)
+	}
+}
+
+func likeEachOther(a, b *edge.Draft) bool {
+	p, q := a.Request, b.Request
+	switch {
+	case p.Kind == tideover.KindReversal, p.Kind != q.Kind, p.Amount != q.Amount, p.Currency != q.Currency:
+		return false
+	case p.Instrument == "" && p.Order == "":
+		return q.Instrument == "" && q.Order == ""
+	}
+	return p.Instrument != "" && p.Instrument == q.Instrument || p.Order != "" && p.Order == q.Order
+}
+
+// What is closed is known for as long as it was asked to be, and no longer; what is open for ever.
+func TestRemember_ForgetsInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t)
+		if err := s.q.Remember(time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		closed, open := draft("till", "closed"), draft("till", "open")
+		s.accept(closed)
+		s.accept(open)
+		s.end(approved(closed.ID, 1))
+		if _, err := s.q.Acknowledge(t.Context(), closed.ID, s.get(closed.ID).Seq); err != nil {
+			t.Fatal(err)
+		}
+		seen := func(want ...tideover.ID) {
+			t.Helper()
+			next := draft("till", fmt.Sprint("next ", time.Now()), func(d *edge.Draft) { d.InstrumentHash = closed.InstrumentHash })
+			var have []tideover.ID
+			_, _ = s.q.Accept(t.Context(), next, func(v View) error {
+				for r := range v.Alike(&next) {
+					have = append(have, r.ID)
+				}
+				return tideover.Refuse(tideover.CodeSuspectedDuplicate, "no", "不")
+			})
+			byID := func(a, b tideover.ID) int { return bytes.Compare(a[:], b[:]) }
+			slices.SortFunc(have, byID)
+			slices.SortFunc(want, byID)
+			if !slices.Equal(have, want) {
+				t.Fatalf("after %s: %v, want %v", time.Since(closed.CreatedAt.Time()), have, want)
+			}
+		}
+		seen(open.ID, closed.ID)
+		time.Sleep(59 * time.Second)
+		seen(open.ID, closed.ID)
+		s.reopen()
+		if err := s.q.Remember(time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		seen(open.ID, closed.ID)
+		time.Sleep(2 * time.Second)
+		seen(open.ID)
+		if err := s.q.Remember(time.Hour); err != nil { // a rule that looks further back brings it back from the journal
+			t.Fatal(err)
+		}
+		seen(open.ID, closed.ID)
+		if n := len(s.q.album.recent); n != 1 {
+			t.Errorf("%d closed ones in memory", n)
+		}
+		time.Sleep(2 * time.Hour)
+		seen(open.ID)
+		if n, m := len(s.q.album.recent), s.q.album.closed.Len(); n+m != 0 {
+			t.Errorf("%d and %d closed ones stay in memory", n, m)
+		}
+	})
+}
