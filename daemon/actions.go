@@ -155,6 +155,12 @@ func (r *Router) detail(t tideover.Transaction) (control.Detail, error) {
 // eventOf is a step of the journal as a technician reads it: an end by the cause that tells which, anything else by its own name.
 func eventOf(step queue.Step) control.Event {
 	e := control.Event{Seq: step.Seq, At: step.At, Event: step.What, State: step.State, By: step.By, Detail: step.Reason}
+	if of := step.Judged.DuplicateOf; !of.IsZero() {
+		e.Detail = "looks like a second press of " + of.String()
+		if step.Judged.Override {
+			e.Detail += "; its operator answers for it"
+		}
+	}
 	switch step.What {
 	case edge.EventEnded.String():
 		e.Event, e.By = step.Cause.String(), control.ByHub

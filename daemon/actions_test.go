@@ -324,7 +324,7 @@ func TestRouter_ListsWhatIsNotHandedOverPageByPage(t *testing.T) {
 func TestRouter_ExportsTheJournalWithoutPayloads(t *testing.T) {
 	h := newHouse(t)
 	tech, _ := h.technician(t)
-	h.rule(t, RulesConfig{})
+	h.rule(t, rules.Rules{})
 	const secret = "28400012345678"
 	want := map[tideover.ID]bool{}
 	for i := range exportPage*2 + 7 {

@@ -60,7 +60,7 @@ func TestStanding_BannerSaysWhichAndWhatNext(t *testing.T) {
 // and what has happened already are not affected.
 func TestDesk_RefusesWhatMayNotWait(t *testing.T) {
 	h := newHouse(t)
-	h.rule(t, RulesConfig{Limits: rules.DefaultLimits(), Methods: stern()})
+	h.rule(t, rules.Rules{Limits: rules.DefaultLimits(), Methods: stern()})
 	card := saleOf(1299)
 	card.Method = "card"
 	if _, err := h.Accept(t.Context(), till1, "A-0", terminal.OverrideNone, card); err != nil {
@@ -104,7 +104,7 @@ func TestQueue_FullIsWhatAcceptSays(t *testing.T) {
 	h.stop()
 	h.sizeMax = 2 << 20
 	h.open(t)
-	h.rule(t, RulesConfig{})
+	h.rule(t, rules.Rules{})
 	for _, size := range []int{30 << 10, 3 << 10} { // fill it fast, and to the brim
 		large := saleOf(1)
 		large.Payload = []byte(`"` + strings.Repeat("x", size) + `"`)

@@ -34,7 +34,7 @@ type Config struct {
 	Hub        HubConfig        `toml:"hub"`
 	Uplinks    []UplinkConfig   `toml:"uplink"` // none: every interface that has a default route
 	Limits     rules.Limits     `toml:"limits"`
-	Duplicates DuplicatesConfig `toml:"duplicates"`
+	Duplicates rules.Duplicates `toml:"duplicates"`
 	Methods    rules.Methods    `toml:"method"` // none: every method may wait for the line
 	Retention  RetentionConfig  `toml:"retention"`
 
@@ -57,13 +57,6 @@ type UplinkConfig struct {
 	MonthlyCap conf.Size `toml:"monthly_cap"`
 }
 
-// DuplicatesConfig says what counts as the same press under another key.
-type DuplicatesConfig struct {
-	Window      time.Duration `toml:"window"`
-	BlindWindow time.Duration `toml:"blind_window"`
-	Action      string        `toml:"action"` // refuse or allow
-}
-
 // RetentionConfig says how long what is over stays.
 type RetentionConfig struct {
 	Final   time.Duration `toml:"final"`
@@ -74,7 +67,7 @@ type RetentionConfig struct {
 func DefaultConfig() Config {
 	return Config{
 		StateDir: "/var/lib/tideover", Lang: tideover.Chinese, Endpoint: terminal.DefaultConfig(), Admin: control.DefaultConfig(),
-		Limits: rules.DefaultLimits(), Duplicates: DuplicatesConfig{Window: 2 * time.Minute, Action: "refuse"},
+		Limits: rules.DefaultLimits(), Duplicates: rules.DefaultDuplicates(),
 		Retention: RetentionConfig{Final: 720 * time.Hour},
 	}
 }
@@ -168,7 +161,7 @@ func (c Config) check(bad reject) {
 	c.checkUplinks(bad)
 	c.checkLimits(bad)
 	c.Methods.Check(bad)
-	if a := c.Duplicates.Action; a != "refuse" && a != "allow" {
+	if a := c.Duplicates.Action; a != rules.ActionRefuse && a != rules.ActionAllow {
 		bad("duplicates.action", text("%q is unknown", "未知的 %q", a), text(`write "refuse" or "allow"`, `请写 "refuse" 或 "allow"`))
 	}
 }
@@ -242,6 +235,9 @@ func (c Config) checkLimits(bad reject) {
 		{"sale_max", l.SaleMax},
 		{"sale_min", l.SaleMin},
 		{"refund_max", l.RefundMax},
+		{"refund_min", l.RefundMin},
+		{"advice_max", l.AdviceMax},
+		{"advice_min", l.AdviceMin},
 		{"offline_count_max", int64(l.OfflineCountMax)},
 		{"offline_amount_max", l.OfflineAmountMax},
 	} {
@@ -249,9 +245,14 @@ func (c Config) checkLimits(bad reject) {
 			bad("limits."+v.key, text("%d is below 0", "%d 小于 0", v.value), zero)
 		}
 	}
-	if l.SaleMax > 0 && l.SaleMin > l.SaleMax {
-		bad("limits.sale_min", text("%d is above sale_max, %d: no sale would be taken", "%d 大于 sale_max 的 %d：任何收款都会被拒绝", l.SaleMin, l.SaleMax),
-			text("correct one of the two", "请修改其中一个"))
+	for _, b := range []struct {
+		kind     string
+		min, max int64
+	}{{"sale", l.SaleMin, l.SaleMax}, {"refund", l.RefundMin, l.RefundMax}, {"advice", l.AdviceMin, l.AdviceMax}} {
+		if b.max > 0 && b.min > b.max {
+			bad("limits."+b.kind+"_min", text("%[1]d is above %[3]s_max, %[2]d: no %[3]s would be taken", "%[1]d 大于 %[3]s_max 的 %[2]d：任何 %[3]s 都会被拒绝", b.min, b.max, b.kind),
+				text("correct one of the two", "请修改其中一个"))
+		}
 	}
 }
 
@@ -301,8 +302,7 @@ func (c Config) Changes(next Config) (changes []conf.Change) { return conf.Diff(
 
 // served is the configuration as far as this version acts on it.
 func (c Config) served() Config {
-	c.Admin.Web, c.Limits.RefundWindow = "", 0
-	c.Duplicates, c.Retention = DuplicatesConfig{Action: "allow"}, RetentionConfig{}
+	c.Admin.Web, c.Retention = "", RetentionConfig{}
 	c.Uplinks = slices.Clone(c.Uplinks[:min(1, len(c.Uplinks))])
 	for i := range c.Uplinks {
 		c.Uplinks[i].Kind, c.Uplinks[i].Metered, c.Uplinks[i].MonthlyCap = "", nil, 0

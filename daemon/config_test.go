@@ -131,7 +131,7 @@ func TestLoadConfig_TakesTheEnvironmentOverTheFile(t *testing.T) {
 }
 
 func TestConfig_WarnsOfWhatItDoesNotActOn(t *testing.T) {
-	c, err := read(t, "[admin]\nweb = \"\"\n[duplicates]\nwindow = \"120s\"\naction = \"allow\"\n[[uplink]]\ninterface = \"a\"\n[[uplink]]\ninterface = \"b\"\n")
+	c, err := read(t, "[admin]\nweb = \"\"\n[retention]\nfinal = \"9h\"\n[[uplink]]\ninterface = \"a\"\n[[uplink]]\ninterface = \"b\"\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func TestConfig_WarnsOfWhatItDoesNotActOn(t *testing.T) {
 	for _, w := range c.Warnings() {
 		keys = append(keys, w.Key)
 	}
-	if got, want := strings.Join(keys, " "), "duplicates.window uplink[1].interface"; got != want {
+	if got, want := strings.Join(keys, " "), "retention.final uplink[1].interface"; got != want {
 		t.Errorf("warns of %s, want %s", got, want)
 	}
 }

@@ -33,7 +33,7 @@ type desk struct {
 // Accept implements terminal.Desk. The rules are asked inside the accepting commit, so that two requests at once see each other;
 // a known key is answered before any of them.
 func (d *desk) Accept(
-	ctx context.Context, by terminal.Caller, key string, _ terminal.Override, req tideover.Request,
+	ctx context.Context, by terminal.Caller, key string, o terminal.Override, req tideover.Request,
 ) (tideover.Transaction, error) {
 	if d.closing() {
 		return tideover.Transaction{}, shuttingDown()
@@ -46,20 +46,23 @@ func (d *desk) Accept(
 	book, unrecorded := d.judge.book(ctx)
 	draft := d.draft(by, key, req)
 	draft.Rules = book.on.Seq
-	t, err := d.queue.Accept(ctx, draft, func(v queue.View) error {
+	var found edge.Judged
+	t, err := d.queue.Accept(ctx, draft, func(v queue.View) (err error) {
 		switch {
 		case superseded && req.Kind != tideover.KindReversal:
 			return replaced()
 		case unrecorded != nil:
 			return unrecorded
 		}
-		if err := book.Methods.Judge(req, heard); err != nil {
-			return err
-		}
-		return book.Limits.Judge(req, v)
+		found, err = seen{v, d, &draft, heard}.judge(book.Rules, o)
+		v.Keep(found)
+		return err
 	})
 	if err == nil && !t.Replayed {
 		d.log.Info("accepted", "txn", t.ID, "terminal", t.Terminal, "kind", t.Kind.String())
+		if !found.DuplicateOf.IsZero() {
+			d.log.Warn("taken although it looks like a second press", "txn", t.ID, "of", found.DuplicateOf, "operator", t.Operator, "override", found.Override)
+		}
 	}
 	return t, told(err)
 }

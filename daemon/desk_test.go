@@ -69,11 +69,11 @@ func (h *house) open(t *testing.T) {
 		heard: func() bool { return f.Past().Caught }, log: log,
 	}
 	h.tills.load()
-	h.rule(t, RulesConfig{Limits: rules.DefaultLimits(), Duplicates: DuplicatesConfig{Action: "allow"}})
+	h.rule(t, rules.Rules{Limits: rules.DefaultLimits(), Duplicates: rules.DefaultDuplicates()})
 }
 
 // rule puts rules in force.
-func (h *house) rule(t *testing.T, r RulesConfig) {
+func (h *house) rule(t *testing.T, r rules.Rules) {
 	t.Helper()
 	if _, err := h.judge.enact(t.Context(), r); err != nil {
 		t.Fatal(err)

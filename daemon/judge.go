@@ -13,19 +13,12 @@ import (
 	"tideover/rules"
 )
 
-// RulesConfig is that part of the configuration which judges requests: the shop's rules. Each version of it is in the journal, with the
-// transactions that it judged, and a reload puts another in force without a restart.
-type RulesConfig struct {
-	Limits     rules.Limits     `toml:"limits"`
-	Duplicates DuplicatesConfig `toml:"duplicates"`
-	Methods    rules.Methods    `toml:"method"`
-}
-
-// Rules returns the rules of a configuration.
-func (c Config) Rules() RulesConfig { return RulesConfig{c.Limits, c.Duplicates, c.Methods} }
+// Rules returns the rules of a configuration: what judges requests. Each version of them is in the journal, with the transactions that it
+// judged, and a reload puts another in force without a restart.
+func (c Config) Rules() rules.Rules { return rules.Rules{Limits: c.Limits, Duplicates: c.Duplicates, Methods: c.Methods} }
 
 // withRules returns the configuration with other rules.
-func (c Config) withRules(r RulesConfig) Config {
+func (c Config) withRules(r rules.Rules) Config {
 	c.Limits, c.Duplicates, c.Methods = r.Limits, r.Duplicates, r.Methods
 	return c
 }
@@ -33,7 +26,7 @@ func (c Config) withRules(r RulesConfig) Config {
 // rulebook is one version of the rules. It never changes: an accept is judged by the one that it found, whatever is put in force
 // meanwhile, and is recorded under that one.
 type rulebook struct {
-	RulesConfig
+	rules.Rules
 	on queue.Rules // its place on record; Seq 0 where there was no room for it
 }
 
@@ -47,28 +40,31 @@ type judge struct {
 
 // enact puts rules on record, and then in force: nothing is judged by what is not on disk. Where that fails the old ones stay. It says what
 // has changed against those that were in force; at a start that is nothing.
-func (j *judge) enact(ctx context.Context, r RulesConfig) ([]conf.Change, error) {
+func (j *judge) enact(ctx context.Context, r rules.Rules) ([]conf.Change, error) {
 	j.one.Lock()
 	defer j.one.Unlock()
 	on, err := j.queue.SetRules(ctx, conf.Text(r))
 	if err != nil {
 		return nil, err
 	}
+	if err := j.queue.Remember(r.Duplicates.Memory()); err != nil {
+		return nil, err
+	}
 	var changes []conf.Change
 	old := j.now.Swap(&rulebook{r, on})
 	if old != nil {
-		changes = conf.Diff(old.RulesConfig, r)
+		changes = conf.Diff(old.Rules, r)
 	}
 	return changes, nil
 }
 
 // begin puts the rules of a start in force. A disk that is full keeps nobody from coming to their ends: the rules are in force then all the
 // same, and [judge.book] refuses new requests until they are on record.
-func (j *judge) begin(ctx context.Context, r RulesConfig) error {
+func (j *judge) begin(ctx context.Context, r rules.Rules) error {
 	_, err := j.enact(ctx, r)
 	if _, full := errors.AsType[*tideover.Refusal](err); full {
 		j.log.Error("the disk is full: nothing is accepted until the shop's rules are on record", "err", err)
-		j.now.Store(&rulebook{RulesConfig: r})
+		j.now.Store(&rulebook{Rules: r})
 		return nil
 	}
 	return err
@@ -80,7 +76,7 @@ func (j *judge) book(ctx context.Context) (*rulebook, error) {
 	if b.on.Seq != 0 {
 		return b, nil
 	}
-	_, err := j.enact(ctx, b.RulesConfig)
+	_, err := j.enact(ctx, b.Rules)
 	return j.now.Load(), err
 }
 

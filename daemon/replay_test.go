@@ -80,7 +80,7 @@ func (h *house) press(t *testing.T, key string, r tideover.Request) tideover.Tra
 // TestSession_ARestoredHubThatIsSlowKeepsNobodyFromSelling: what it has not spoken of waits for its original there.
 func TestSession_ARestoredHubThatIsSlowKeepsNobodyFromSelling(t *testing.T) {
 	h := newHouse(t)
-	h.welcome(t, wire.Welcome{})
+	h.welcome(t, wire.Welcome{Gap: true}) // another router sold the original
 	open := h.press(t, "open", tideover.Request{Kind: tideover.KindRefund, Amount: 200, Currency: "CNY", ExpiresIn: 45 * time.Second, Original: tideover.ID{1}})
 	if err := h.queue.Move(open.ID, tideover.CauseSent, edge.Note{Uplink: "lo"}); err != nil {
 		t.Fatal(err)
@@ -102,7 +102,7 @@ func TestSession_ARestoredHubThatIsSlowKeepsNobodyFromSelling(t *testing.T) {
 // TestSession_AHeldRefundKeepsNobodyFromSelling: a technician holds it back, so a restored hub is not told of it by sending it.
 func TestSession_AHeldRefundKeepsNobodyFromSelling(t *testing.T) {
 	h := newHouse(t)
-	h.welcome(t, wire.Welcome{})
+	h.welcome(t, wire.Welcome{Gap: true}) // another router sold the original
 	h.press(t, "held", tideover.Request{Kind: tideover.KindRefund, Amount: 200, Currency: "CNY", ExpiresIn: 45 * time.Second, Original: tideover.ID{1}})
 	h.stop()
 	h.open(t) // an earlier process may have sent it
@@ -123,7 +123,7 @@ func TestSession_AHeldRefundKeepsNobodyFromSelling(t *testing.T) {
 // lost.
 func TestSession_AnUndoingOfARestoredJournalIsAskedAbout(t *testing.T) {
 	h := newHouse(t)
-	h.welcome(t, wire.Welcome{})
+	h.welcome(t, wire.Welcome{Gap: true}) // another router sold the original
 	h.press(t, "old", tideover.Request{Kind: tideover.KindRefund, Amount: 200, Currency: "CNY", ExpiresIn: 45 * time.Second, Original: tideover.ID{1}})
 	h.stop()
 	h.open(t)

@@ -49,9 +49,9 @@ func TestLimits_ReachedAgreesWithTheJudgement(t *testing.T) {
 			}
 		}
 		full, _ := limits.Reached(view.count, view.amount)
-		taken := len(view.amount) == 0 && limits.Judge(tideover.Request{Kind: tideover.KindSale, Amount: 1, Currency: "CNY"}, view) == nil
+		taken := len(view.amount) == 0 && limits.judgeExposure(tideover.Request{Kind: tideover.KindSale, Amount: 1, Currency: "CNY"}, view) == nil
 		for currency := range view.amount {
-			taken = taken || limits.Judge(tideover.Request{Kind: tideover.KindSale, Amount: 1, Currency: currency}, view) == nil
+			taken = taken || limits.judgeExposure(tideover.Request{Kind: tideover.KindSale, Amount: 1, Currency: currency}, view) == nil
 		}
 		if full == taken {
 			t.Fatalf("full: %v, and a sale of one unit is taken: %v", full, taken)

@@ -3,8 +3,8 @@
 //
 // # Nouns
 //
-// [Malformed] judges a request by itself. [Limits] are the shop's own bounds; [Limits.Judge] holds a request against them over a
-// [View] of what is on the queue. A refusal is a [*tideover.Refusal] that says in both languages what is wrong and what to do next.
+// [Malformed] judges a request by itself. [Rules] are what a shop says: its [Limits], and what it takes for [Duplicates]. [Rules.Judge] holds a
+// [Press] against them over a [View] of what is on the queue. A refusal is a [*tideover.Refusal] that says in both languages what is wrong and what to do next.
 //
 // # Promises
 //

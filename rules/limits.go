@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"fmt"
 	"time"
 
 	"tideover"
@@ -12,7 +13,10 @@ type Limits struct {
 	SaleMax          int64         `toml:"sale_max"`
 	SaleMin          int64         `toml:"sale_min"`
 	RefundMax        int64         `toml:"refund_max"`
-	RefundWindow     time.Duration `toml:"refund_window"`
+	RefundMin        int64         `toml:"refund_min"`
+	AdviceMax        int64         `toml:"advice_max"`
+	AdviceMin        int64         `toml:"advice_min"`
+	RefundWindow     time.Duration `toml:"refund_window"`      // how long after its sale a refund is taken
 	OfflineCountMax  int           `toml:"offline_count_max"`  // accepted and not final, all kinds
 	OfflineAmountMax int64         `toml:"offline_amount_max"` // sum of the same, of one currency
 	OfflineAgeMax    time.Duration `toml:"offline_age_max"`    // past it an alarm; nothing is stopped
@@ -41,6 +45,9 @@ func (l Limits) Validate() error {
 		{"sale_max", l.SaleMax},
 		{"sale_min", l.SaleMin},
 		{"refund_max", l.RefundMax},
+		{"refund_min", l.RefundMin},
+		{"advice_max", l.AdviceMax},
+		{"advice_min", l.AdviceMin},
 		{"refund_window", int64(l.RefundWindow)},
 		{"offline_count_max", int64(l.OfflineCountMax)},
 		{"offline_amount_max", l.OfflineAmountMax},
@@ -50,59 +57,65 @@ func (l Limits) Validate() error {
 			return &LimitError{"limits." + bound.key, tideover.Text{En: "is below 0; 0 means no limit", Zh: "小于 0；0 表示不限"}}
 		}
 	}
-	if l.SaleMax != 0 && l.SaleMin > l.SaleMax {
-		return &LimitError{"limits.sale_min", tideover.Textf("%d is above limits.sale_max, %d: no sale would be taken",
-			"%d 大于 limits.sale_max（%d）：任何消费都不会被受理", l.SaleMin, l.SaleMax)}
+	for _, k := range []tideover.Kind{tideover.KindSale, tideover.KindRefund, tideover.KindAdvice} {
+		if b, _ := l.of(k); b.max != 0 && b.min > b.max {
+			return &LimitError{"limits." + b.key + "_min", tideover.Textf("%[1]d is above limits.%[3]s_max, %[2]d: no %[3]s would be taken",
+				"%[1]d 大于 limits.%[3]s_max（%[2]d）：任何 %[3]s 都不会被受理", b.min, b.max, b.key)}
+		}
 	}
 	return nil
-}
-
-// View is what the rules see of the queue, as of the accept that is being decided.
-type View interface {
-	// Open returns how many transactions are accepted and not final, and the sum of their amounts in minor units by currency.
-	Open() (count int, amount map[string]int64)
 }
 
 // RetryOffline is advised to a till that meets an offline limit: the hub may be back by then.
 const RetryOffline = 10 * time.Second
 
-// Judge holds a well-formed request against the limits. It returns a [*tideover.Refusal], or nil where r may be taken.
-func (l Limits) Judge(r tideover.Request, v View) error {
-	if err := l.judgeAmount(r); err != nil {
-		return err
+// bounds are what one transaction of a kind may be over; 0 is no bound.
+type bounds struct {
+	key       string // in the configuration, without its _min or _max
+	name      tideover.Text
+	min, max  int64
+	otherwise [2]tideover.Text // what to do with less, and with more
+}
+
+// of returns the bounds of a kind; false where it has none.
+func (l Limits) of(k tideover.Kind) (b bounds, bounded bool) {
+	cash := tideover.Text{En: "take it in cash", Zh: "请收现金"}
+	switch k {
+	case tideover.KindSale:
+		rest := tideover.Text{En: "take the rest another way", Zh: "其余请以其他方式收取"}
+		return bounds{"sale", tideover.Text{En: "sale", Zh: "消费"}, l.SaleMin, l.SaleMax, [2]tideover.Text{cash, rest}}, true
+	case tideover.KindRefund:
+		back := tideover.Text{En: "give it back in cash", Zh: "请以现金退还"}
+		rest := tideover.Text{En: "give the rest back another way", Zh: "其余请以其他方式退还"}
+		return bounds{"refund", tideover.Text{En: "refund", Zh: "退款"}, l.RefundMin, l.RefundMax, [2]tideover.Text{back, rest}}, true
+	case tideover.KindAdvice:
+		book := tideover.Text{En: "enter it by hand", Zh: "请手工登记"}
+		return bounds{"advice", tideover.Text{En: "advice", Zh: "通知"}, l.AdviceMin, l.AdviceMax, [2]tideover.Text{book, book}}, true
+	case tideover.KindNone, tideover.KindReversal:
 	}
-	return l.judgeExposure(r, v)
+	return b, false
 }
 
 // judgeAmount looks at the request by itself.
 func (l Limits) judgeAmount(r tideover.Request) error {
-	switch r.Kind {
-	case tideover.KindSale:
-		if l.SaleMax != 0 && r.Amount > l.SaleMax {
-			return above(l.SaleMax, "a sale is at most %d minor units here; take the rest another way, or ask the shop's owner (limits.sale_max)",
-				"本店单笔消费上限为 %d（最小货币单位）；请以其他方式收取，或联系店主（limits.sale_max）")
-		}
-		if r.Amount < l.SaleMin {
-			refusal := tideover.Refuse(tideover.CodeAmountBelowMinimum,
-				"a sale is at least %d minor units here; take it in cash, or ask the shop's owner (limits.sale_min)",
-				"本店单笔消费下限为 %d（最小货币单位）；请收现金，或联系店主（limits.sale_min）", l.SaleMin)
-			refusal.Limit = &l.SaleMin
-			return refusal
-		}
-	case tideover.KindRefund:
-		if l.RefundMax != 0 && r.Amount > l.RefundMax {
-			return above(l.RefundMax, "a refund is at most %d minor units here; ask the shop's owner (limits.refund_max)",
-				"本店单笔退款上限为 %d（最小货币单位）；请联系店主（limits.refund_max）")
-		}
-	case tideover.KindNone, tideover.KindReversal, tideover.KindAdvice:
+	b, bounded := l.of(r.Kind)
+	refuse := func(code tideover.Code, en, zh string, limit int64, or tideover.Text, suffix string) error {
+		allowed := tideover.Money(limit, r.Currency)
+		refusal := &tideover.Refusal{Code: code, Limit: &limit, Detail: tideover.Text{
+			En: fmt.Sprintf(en, b.name.En, allowed, or.En, b.key+suffix), Zh: fmt.Sprintf(zh, b.name.Zh, allowed, or.Zh, b.key+suffix),
+		}}
+		return refusal
+	}
+	switch {
+	case !bounded:
+	case b.max != 0 && r.Amount > b.max:
+		return refuse(tideover.CodeAmountAboveLimit, "one %s is at most %s here; %s, or ask the shop's owner (limits.%s)",
+			"本店单笔%s上限为 %s；%s，或联系店主（limits.%s）", b.max, b.otherwise[1], "_max")
+	case r.Amount < b.min:
+		return refuse(tideover.CodeAmountBelowMinimum, "one %s is at least %s here; %s, or ask the shop's owner (limits.%s)",
+			"本店单笔%s下限为 %s；%s，或联系店主（limits.%s）", b.min, b.otherwise[0], "_min")
 	}
 	return nil
-}
-
-func above(limit int64, en, zh string) error {
-	refusal := tideover.Refuse(tideover.CodeAmountAboveLimit, en, zh, limit)
-	refusal.Limit = &limit
-	return refusal
 }
 
 // judgeExposure looks at what the shop has taken on and does not yet know the end of. A reversal only lowers it.
@@ -113,15 +126,15 @@ func (l Limits) judgeExposure(r tideover.Request, v View) error {
 	count, amount := v.Open()
 	if l.OfflineCountMax != 0 && count >= l.OfflineCountMax {
 		return offline(int64(l.OfflineCountMax), 0,
-			"%d transactions have no end yet, and no more are taken until the hub has answered some; take cash meanwhile (limits.offline_count_max)",
-			"已有 %d 笔交易尚无结果；在中心答复之前不再受理；请先收现金（limits.offline_count_max）", count)
+			"%d transactions have no end yet, %d are allowed, and no more are taken until the hub has answered some; take cash meanwhile (limits.offline_count_max)",
+			"已有 %d 笔交易尚无结果，上限为 %d 笔；在中心答复之前不再受理；请先收现金（limits.offline_count_max）", count, l.OfflineCountMax)
 	}
 	if open := amount[r.Currency]; l.OfflineAmountMax != 0 && (open > l.OfflineAmountMax || r.Amount > l.OfflineAmountMax-open) {
 		left := max(0, l.OfflineAmountMax-open)
 		return offline(l.OfflineAmountMax, left,
-			"transactions of %[1]d minor units of %[2]s have no end yet, and %[3]d more may be taken until the hub has answered some; take cash meanwhile (limits.offline_amount_max)",
-			"尚无结果的 %[2]s 交易合计 %[1]d（最小货币单位），在中心答复之前最多还可受理 %[3]d；请先收现金（limits.offline_amount_max）",
-			open, r.Currency, left)
+			"transactions over %[1]s have no end yet; %[3]s are allowed, so %[2]s more may be taken until the hub has answered some; take cash meanwhile (limits.offline_amount_max)",
+			"尚无结果的交易合计 %[1]s，上限为 %[3]s；在中心答复之前最多还可受理 %[2]s；请先收现金（limits.offline_amount_max）",
+			tideover.Money(open, r.Currency), tideover.Money(left, r.Currency), tideover.Money(l.OfflineAmountMax, r.Currency))
 	}
 	return nil
 }

@@ -11,19 +11,26 @@ import (
 	"tideover"
 )
 
-// open is a view of what is accepted and not final.
+// open is a view of what is accepted and not final, and of nothing else.
 type open struct {
+	ledger
 	count  int
 	amount map[string]int64
 }
 
 func (o open) Open() (int, map[string]int64) { return o.count, o.amount }
 
+func taken(count int, amount map[string]int64) open {
+	return open{ledger: ledger{incomplete: true}, count: count, amount: amount}
+}
+
 func TestLimits_Judge(t *testing.T) {
-	limits := Limits{SaleMax: 10_000, SaleMin: 100, RefundMax: 5_000, OfflineCountMax: 10, OfflineAmountMax: 50_000}
-	empty := open{}
-	full := open{count: 10, amount: map[string]int64{"CNY": 1000}}
-	heavy := open{count: 9, amount: map[string]int64{"CNY": 49_000, "USD": 10}}
+	limits := Limits{
+		SaleMax: 10_000, SaleMin: 100, RefundMax: 5_000, RefundMin: 2, AdviceMax: 30_000, AdviceMin: 10, OfflineCountMax: 10, OfflineAmountMax: 50_000,
+	}
+	empty := taken(0, nil)
+	full := taken(10, map[string]int64{"CNY": 1000})
+	heavy := taken(9, map[string]int64{"CNY": 49_000, "USD": 10})
 	for name, c := range map[string]struct {
 		limits    Limits
 		kind      tideover.Kind
@@ -40,7 +47,11 @@ func TestLimits_Judge(t *testing.T) {
 		"a sale below":                     {limits, tideover.KindSale, 99, "CNY", empty, tideover.CodeAmountBelowMinimum, 100, -1},
 		"a refund within":                  {limits, tideover.KindRefund, 5_000, "CNY", empty, "", 0, 0},
 		"a refund above":                   {limits, tideover.KindRefund, 5_001, "CNY", empty, tideover.CodeAmountAboveLimit, 5_000, -1},
-		"a small refund":                   {limits, tideover.KindRefund, 1, "CNY", empty, "", 0, 0},
+		"a refund below":                   {limits, tideover.KindRefund, 1, "CNY", empty, tideover.CodeAmountBelowMinimum, 2, -1},
+		"an advice above":                  {limits, tideover.KindAdvice, 30_001, "CNY", empty, tideover.CodeAmountAboveLimit, 30_000, -1},
+		"an advice below":                  {limits, tideover.KindAdvice, 9, "CNY", empty, tideover.CodeAmountBelowMinimum, 10, -1},
+		"a reversal of any amount":         {limits, tideover.KindReversal, 90_000, "CNY", empty, "", 0, 0},
+		"a small refund":                   {limits, tideover.KindRefund, 2, "CNY", empty, "", 0, 0},
 		"an advice above sale_max":         {limits, tideover.KindAdvice, 20_000, "CNY", empty, "", 0, 0},
 		"a sale when it is full":           {limits, tideover.KindSale, 200, "CNY", full, tideover.CodeOfflineLimit, 10, 0},
 		"a refund when it is full":         {limits, tideover.KindRefund, 200, "CNY", full, tideover.CodeOfflineLimit, 10, 0},
@@ -49,13 +60,14 @@ func TestLimits_Judge(t *testing.T) {
 		"the sum just reached":             {limits, tideover.KindSale, 1000, "CNY", heavy, "", 0, 0},
 		"the sum passed":                   {limits, tideover.KindSale, 1001, "CNY", heavy, tideover.CodeOfflineLimit, 50_000, 1000},
 		"another currency's sum":           {limits, tideover.KindSale, 1001, "USD", heavy, "", 0, 0},
-		"a sum that is passed already":     {limits, tideover.KindAdvice, 1, "CNY", open{1, map[string]int64{"CNY": 60_000}}, tideover.CodeOfflineLimit, 50_000, 0},
+		"a sum that is passed already":     {limits, tideover.KindAdvice, 10, "CNY", taken(1, map[string]int64{"CNY": 60_000}), tideover.CodeOfflineLimit, 50_000, 0},
 		"a reversal above the sum":         {limits, tideover.KindReversal, 9_000, "CNY", heavy, "", 0, 0},
-		"no limits at all":                 {Limits{}, tideover.KindSale, AmountMax, "CNY", open{1 << 20, map[string]int64{"CNY": 1 << 60}}, "", 0, 0},
-		"a sum near the end of the number": {Limits{OfflineAmountMax: math.MaxInt64}, tideover.KindSale, AmountMax, "CNY", open{1, map[string]int64{"CNY": math.MaxInt64 - 1}}, tideover.CodeOfflineLimit, math.MaxInt64, 1},
+		"no limits at all":                 {Limits{}, tideover.KindSale, AmountMax, "CNY", taken(1<<20, map[string]int64{"CNY": 1 << 60}), "", 0, 0},
+		"a sum near the end of the number": {Limits{OfflineAmountMax: math.MaxInt64}, tideover.KindSale, AmountMax, "CNY", taken(1, map[string]int64{"CNY": math.MaxInt64 - 1}), tideover.CodeOfflineLimit, math.MaxInt64, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := c.limits.Judge(tideover.Request{Kind: c.kind, Amount: c.amount, Currency: c.currency}, c.view)
+			press := Press{Request: tideover.Request{Kind: c.kind, Amount: c.amount, Currency: c.currency}}
+			_, err := Rules{Limits: c.limits}.Judge(press, c.view)
 			if c.code == "" {
 				if err != nil {
 					t.Fatalf("refused: %v", err)
@@ -84,7 +96,7 @@ func TestLimits_Judge(t *testing.T) {
 func TestLimits_ExposureStaysWithin(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limits := Limits{OfflineCountMax: rapid.IntRange(0, 5).Draw(t, "count"), OfflineAmountMax: rapid.Int64Range(0, 1000).Draw(t, "amount")}
-		view := open{amount: map[string]int64{}}
+		view := taken(0, map[string]int64{})
 		for range rapid.IntRange(1, 20).Draw(t, "requests") {
 			r := tideover.Request{
 				Kind:     rapid.SampledFrom([]tideover.Kind{tideover.KindSale, tideover.KindRefund, tideover.KindAdvice}).Draw(t, "kind"),
@@ -93,7 +105,7 @@ func TestLimits_ExposureStaysWithin(t *testing.T) {
 			}
 			fits := (limits.OfflineCountMax == 0 || view.count+1 <= limits.OfflineCountMax) &&
 				(limits.OfflineAmountMax == 0 || view.amount[r.Currency]+r.Amount <= limits.OfflineAmountMax)
-			if err := limits.Judge(r, view); (err == nil) != fits {
+			if _, err := (Rules{Limits: limits}).Judge(Press{Request: r}, view); (err == nil) != fits {
 				t.Fatalf("%+v over %+v with %+v: %v, fits: %v", r, view, limits, err, fits)
 			}
 			if fits {
@@ -114,6 +126,8 @@ func TestLimits_Validate(t *testing.T) {
 		"a minimum alone":       {Limits{SaleMin: 5}, true},
 		"equal bounds":          {Limits{SaleMin: 5, SaleMax: 5}, true},
 		"bounds that cross":     {Limits{SaleMin: 6, SaleMax: 5}, false},
+		"a refund's that cross": {Limits{RefundMin: 6, RefundMax: 5}, false},
+		"an advice's":           {Limits{AdviceMin: 6, AdviceMax: 5}, false},
 		"a bound below 0":       {Limits{RefundMax: -1}, false},
 		"a count below 0":       {Limits{OfflineCountMax: -1}, false},
 		"a window that is past": {Limits{RefundWindow: -time.Hour}, false},

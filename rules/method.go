@@ -119,9 +119,9 @@ func (all Methods) Of(method string) Method {
 	return other
 }
 
-// Judge holds a request against what its method may do. While no hub is heard a sale that may not wait is refused, and nothing else: a
+// judge holds a request against what its method may do. While no hub is heard a sale that may not wait is refused, and nothing else: a
 // refund, a reversal and an advice have no customer waiting, and are kept until they are done.
-func (all Methods) Judge(r tideover.Request, heard bool) error {
+func (all Methods) judge(r tideover.Request, heard bool) error {
 	if heard || r.Kind != tideover.KindSale {
 		return nil
 	}

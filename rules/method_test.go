@@ -11,7 +11,7 @@ import (
 func no() *bool  { b := false; return &b }
 func yes() *bool { b := true; return &b }
 
-func TestMethods_Judge(t *testing.T) {
+func TestMethods_Judges(t *testing.T) {
 	shop := Methods{
 		{Name: "qr", MayWait: no(), Offer: "cash"},
 		{Name: "wechat", MayWait: yes()},
@@ -52,7 +52,7 @@ func TestMethods_Judge(t *testing.T) {
 		"an advice under a stern every other": {others, tideover.Request{Kind: tideover.KindAdvice}, false, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := c.methods.Judge(c.request, c.heard)
+			err := c.methods.judge(c.request, c.heard)
 			if c.instead == nil {
 				if err != nil {
 					t.Fatalf("refused: %v", err)
