@@ -15,7 +15,9 @@ import (
 
 // Rules returns the rules of a configuration: what judges requests. Each version of them is in the journal, with the transactions that it
 // judged, and a reload puts another in force without a restart.
-func (c Config) Rules() rules.Rules { return rules.Rules{Limits: c.Limits, Duplicates: c.Duplicates, Methods: c.Methods} }
+func (c Config) Rules() rules.Rules {
+	return rules.Rules{Limits: c.Limits, Duplicates: c.Duplicates, Methods: c.Methods}
+}
 
 // withRules returns the configuration with other rules.
 func (c Config) withRules(r rules.Rules) Config {
