@@ -29,3 +29,6 @@ func (t Text) In(lang Lang) string {
 func Textf(en, zh string, args ...any) Text {
 	return Text{En: fmt.Sprintf(en, args...), Zh: fmt.Sprintf(zh, args...)}
 }
+
+// Masked returns the text without card data; see [Mask].
+func (t Text) Masked() Text { return Text{En: Mask(t.En), Zh: Mask(t.Zh)} }

@@ -179,11 +179,12 @@ func (s *Server) answer(call func(*http.Request) (any, error)) http.Handler {
 	})
 }
 
-// write sends v; an [*Error] with its own status.
+// write sends v; an [*Error] with its own status, and without the card data that somebody may have typed.
 func (s *Server) write(w http.ResponseWriter, v any) {
 	status := http.StatusOK
 	if e, ok := v.(*Error); ok {
 		status = e.Status
+		v = &Error{Code: e.Code, What: e.What.Masked(), Hint: e.Hint.Masked()}
 	}
 	body, err := json.Marshal(v)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"tideover/control"
 	"tideover/edge"
 	"tideover/queue"
+	"tideover/rules"
 	"tideover/terminal"
 )
 
@@ -29,6 +30,9 @@ const (
 
 // Act implements control.Backend.
 func (r *Router) Act(ctx context.Context, id tideover.ID, a control.Action, by control.Peer) (control.Detail, error) {
+	if err := rules.CardText(rules.Text{Field: "reason", Value: a.Reason}); err != nil {
+		return control.Detail{}, err
+	}
 	who := edge.By{Who: by.String(), Reason: a.Reason}
 	now, _ := r.forward.clock.Now()
 	var t tideover.Transaction

@@ -329,7 +329,7 @@ func TestRouter_ExportsTheJournalWithoutPayloads(t *testing.T) {
 	want := map[tideover.ID]bool{}
 	for i := range exportPage*2 + 7 {
 		request := saleOf(int64(i + 1))
-		request.Payload, request.Instrument = []byte(`{"pan":"`+secret+`"}`), secret
+		request.Payload, request.Instrument = []byte(`{"code":"`+secret+`"}`), secret
 		sold, err := h.Accept(t.Context(), till1, fmt.Sprint("A-", i), terminal.OverrideNone, request)
 		if err != nil {
 			t.Fatal(err)

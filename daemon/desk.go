@@ -46,9 +46,12 @@ func (d *desk) Accept(
 	book, unrecorded := d.judge.book(ctx)
 	draft := d.draft(by, key, req)
 	draft.Rules = book.on.Seq
+	forbidden := rules.CardData(req, rules.Text{Field: "Idempotency-Key", Value: key}, rules.Text{Field: "Tideover-Terminal", Value: by.Name})
 	var found edge.Judged
 	t, err := d.queue.Accept(ctx, draft, func(v queue.View) (err error) {
 		switch {
+		case forbidden != nil:
+			return forbidden
 		case superseded && req.Kind != tideover.KindReversal:
 			return replaced()
 		case unrecorded != nil:
@@ -165,6 +168,9 @@ func (d *desk) Authenticate(token string) (terminal.Caller, bool) { return d.til
 
 // Pair implements terminal.Desk.
 func (d *desk) Pair(ctx context.Context, r terminal.PairRequest) (tideover.Terminal, string, error) {
+	if err := rules.CardText(rules.Text{Field: "name", Value: r.Name}); err != nil {
+		return tideover.Terminal{}, "", err
+	}
 	t, token, err := d.tills.pair(ctx, r)
 	return t, token, told(err)
 }
@@ -180,11 +186,18 @@ func (d *desk) Cancel(ctx context.Context, by terminal.Caller, id tideover.ID) (
 	return d.cancelled(t, err)
 }
 
-// CancelKey implements terminal.Desk.
+// CancelKey implements terminal.Desk. A key that would be barred is kept, so that it is judged as that of a press is; what is known
+// already can always be cancelled.
 func (d *desk) CancelKey(ctx context.Context, by terminal.Caller, key string) (tideover.Transaction, error) {
+	id := tideover.MakeID(d.store, by.UID, key)
+	if _, err := d.own(by, id); err != nil {
+		if err := rules.CardText(rules.Text{Field: "key", Value: key}, rules.Text{Field: "Tideover-Terminal", Value: by.Name}); err != nil {
+			return tideover.Transaction{}, err
+		}
+	}
 	now, _ := d.clock.Now()
 	t, err := d.queue.Bar(ctx, edge.Draft{
-		ID: tideover.MakeID(d.store, by.UID, key), TerminalUID: by.UID, Terminal: by.Name, Key: key,
+		ID: id, TerminalUID: by.UID, Terminal: by.Name, Key: key,
 		CreatedAt: tideover.MillisOf(time.Now()),
 	}, d.past, edge.By{}, now)
 	return d.cancelled(t, err)

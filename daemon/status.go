@@ -8,6 +8,7 @@ import (
 
 	"tideover"
 	"tideover/control"
+	"tideover/rules"
 	"tideover/terminal"
 )
 
@@ -141,6 +142,8 @@ func (r *Router) Pair(_ context.Context, q control.PairRequest, by control.Peer)
 			tideover.Textf("choose another, or hand it over: tideover terminal pair --replace %s", "请换一个，或移交：tideover terminal pair --replace %s", q.Name))
 	} else if q.Replace && !inUse {
 		return control.Pairing{}, r.unknownTerminal(q.Name)
+	} else if err := rules.CardText(rules.Text{Field: "name", Value: q.Name}); err != nil && !inUse {
+		return control.Pairing{}, err
 	}
 	code, expires, err := r.tills.book.Open(terminal.Grant{Name: q.Name, Replace: q.Replace})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"tideover"
 	"tideover/daemon"
 )
 
@@ -26,7 +27,8 @@ func runEdge(ctx context.Context, args []string, streams Streams) int {
 	reload := hangups(ctx)
 	c, err := daemon.LoadConfig(daemon.Source{Path: *file})
 	if err == nil {
-		err = daemon.Run(ctx, c, reload, slog.New(slog.NewJSONHandler(streams.Err, &slog.HandlerOptions{Level: slog.LevelDebug})))
+		options := &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: tideover.MaskAttr}
+		err = daemon.Run(ctx, c, reload, slog.New(slog.NewJSONHandler(streams.Err, options)))
 	}
 	if err != nil {
 		fmt.Fprintf(streams.Err, "the edge: %v\n", err)

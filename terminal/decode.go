@@ -51,10 +51,10 @@ func malformed(en, zh string, args ...any) error {
 	return tideover.Refuse(tideover.CodeInvalidRequest, en, zh, args...)
 }
 
-// clip shortens what a stranger wrote before it is said back to him.
+// clip shortens what a stranger wrote before it is said back to him. Card data is masked first, so that no half of a number is left.
 func clip(s string) string {
 	const most = 64
-	if len(s) <= most {
+	if s = tideover.Mask(s); len(s) <= most {
 		return s
 	}
 	return strings.ToValidUTF8(s[:most], "") + "…"

@@ -86,18 +86,18 @@ func (x *exchange) fail(err error) {
 		"边缘服务处理此请求时出错；请用同一幂等键重发，并查看其日志"))
 }
 
-// refuse writes a problem.
+// refuse writes a problem. Whatever of the request is in it is masked: an answer is printed and logged at the till.
 func (x *exchange) refuse(r *tideover.Refusal) {
 	k, known := kinds[r.Code]
 	if !known {
 		panic("terminal: a refusal without a status: " + string(r.Code))
 	}
 	p := problem{
-		Type: "urn:tideover:problem:" + string(r.Code), Title: k.title.In(x.lang), Status: k.status, Detail: r.Detail.In(x.lang),
-		Code: r.Code, Instance: x.r.URL.Path, Limit: r.Limit, Remaining: r.Remaining,
+		Type: "urn:tideover:problem:" + string(r.Code), Title: k.title.In(x.lang), Status: k.status, Detail: tideover.Mask(r.Detail.In(x.lang)),
+		Code: r.Code, Instance: tideover.Mask(x.r.URL.Path), Limit: r.Limit, Remaining: r.Remaining,
 	}
 	for _, f := range r.Fields {
-		p.Errors = append(p.Errors, fieldProblem{f.Field, f.Detail.In(x.lang)})
+		p.Errors = append(p.Errors, fieldProblem{tideover.Mask(f.Field), tideover.Mask(f.Detail.In(x.lang))})
 	}
 	if !r.DuplicateOf.IsZero() {
 		p.DuplicateOf = &r.DuplicateOf

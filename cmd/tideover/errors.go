@@ -78,11 +78,11 @@ func (p *program) complain(err error) int {
 	return statusOf(err)
 }
 
-// say writes one complaint: lower case, then a hint.
+// say writes one complaint: lower case, then a hint. What was typed may hold a card's number, and a terminal's scroll-back is kept.
 func (p *program) say(what, hint string) {
-	fmt.Fprintf(p.err, "tideover: %s\n", what)
+	fmt.Fprintf(p.err, "tideover: %s\n", tideover.Mask(what))
 	if hint != "" {
-		fmt.Fprintf(p.err, "%s%s\n", p.t("  hint: ", "  提示："), hint)
+		fmt.Fprintf(p.err, "%s%s\n", p.t("  hint: ", "  提示："), tideover.Mask(hint))
 	}
 }
 

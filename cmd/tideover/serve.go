@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tideover"
 	"tideover/daemon"
 )
 
@@ -43,14 +44,15 @@ SIGTERM 使其收尾并在 10 秒内退出；再次收到则立即退出。SIGHU
 	}
 }
 
-// newLog writes text to a terminal, and JSON to everything else: a service manager, a file.
+// newLog writes text to a terminal, and JSON to everything else: a service manager, a file. Card data is masked.
 func newLog(w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{ReplaceAttr: tideover.MaskAttr}
 	if f, ok := w.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			return slog.New(slog.NewTextHandler(w, nil))
+			return slog.New(slog.NewTextHandler(w, options))
 		}
 	}
-	return slog.New(slog.NewJSONHandler(w, nil))
+	return slog.New(slog.NewJSONHandler(w, options))
 }
 
 // serve runs the daemon until a signal or an error ends it.

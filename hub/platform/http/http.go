@@ -176,7 +176,7 @@ func read(raw []byte, known []platform.Result) (platform.Answer, error) {
 	for _, r := range known {
 		if r != platform.ResultMissing && r.String() == a.Result {
 			return platform.Answer{
-				Result: r, Code: cut(a.Code, platform.CodeMax), Message: cut(a.Message, platform.MessageMax),
+				Result: r, Code: cut(a.Code, platform.CodeMax), Message: cut(tideover.Mask(a.Message), platform.MessageMax),
 				Reference: cut(a.Reference, platform.ReferenceMax), Amount: a.Amount, Currency: a.Currency,
 				WaitingFor: cut(a.WaitingFor, platform.CodeMax),
 			}, nil
