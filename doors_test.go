@@ -101,6 +101,8 @@ var doors = []struct{ from, to, why string }{
 
 // testDoors is what the tests of a room may import beyond its doors.
 var testDoors = []struct{ from, to, why string }{
+	{"terminal", "internal/openapi", "its answers are held to its description"},
+	{"daemon", "internal/openapi", "the description's examples are sent to the real desk"},
 	{"cmd/tideover", "hub", "its scripts enrol with a real hub"},
 	{"sandbox", "control", "a campaign's technician settles what needs a person"},
 	{"hub/desk", "hub/ledger/bolt", "tried over the real ledger"},

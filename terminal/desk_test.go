@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"tideover"
+	"tideover/internal/openapi"
 	"tideover/terminal"
 )
 
@@ -458,8 +460,26 @@ func (c *counter) doWith(client *http.Client, q call) answer {
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
+	if err == nil && res.Header.Get("Content-Language") != "" { // else it is net/http's own, about what is no HTTP
+		if wrong := asDescribed().Answer(q.method, q.path, res.StatusCode, res.Header, body); wrong != nil {
+			c.Errorf("not as described: %v", wrong)
+		}
+	}
 	return answer{res.StatusCode, res.Header, body, err}
 }
+
+// asDescribed is the API's own description; every answer of these tests is held to it.
+var asDescribed = sync.OnceValue(func() *openapi.Description {
+	document, err := os.ReadFile("openapi.json")
+	if err != nil {
+		panic(err)
+	}
+	d, err := openapi.Load(document)
+	if err != nil {
+		panic(err)
+	}
+	return d
+})
 
 // must sends a request that is answered with a status, and reads its body into the values given.
 func (c *counter) must(status int, q call, into ...any) answer {

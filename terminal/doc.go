@@ -18,6 +18,7 @@
 //     what is being written, and no more however slowly the till reads. It ends with the till's leave to be there.
 //   - A desk that must not answer ([ErrAbort]) is not answered for: the connection is closed.
 //   - Everything that a stranger can hold is limited: see the constants.
+//   - What is served is what openapi.json says, and that is served too: tests hold every answer to it.
 //
 // # Caveats
 //

@@ -47,6 +47,7 @@ func (rt route) allow() string {
 
 var routes = map[string]route{
 	"/v1/health":                 {get: (*exchange).health, stranger: true, always: true},
+	"/v1/openapi.json":           {get: (*exchange).describe, stranger: true, always: true},
 	"/v1/pair":                   {post: (*exchange).pair, stranger: true},
 	"/v1/cancel":                 {post: (*exchange).cancelKey},
 	"/v1/events":                 {get: (*exchange).events, stream: true},
