@@ -108,6 +108,7 @@ var testDoors = []struct{ from, to, why string }{
 	{"hub/desk", "hub/ledger/bolt", "tried over the real ledger"},
 	{"hub/desk", "hub/platform/http", "and through the real adapter"},
 	{"hub/desk", "hub/platform/sandbox", "against a platform that misbehaves"},
+	{"hub/platform/sandbox", "hub/platform/http", "its statement is read by the real adapter"},
 	{"internal/model", root, "its worlds move by the product's own tables"},
 	{"internal/model", "edge", "its routers decide as the product's do"},
 	{"internal/model", "hub/ledger", "and its hubs"},

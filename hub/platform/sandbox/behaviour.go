@@ -33,6 +33,8 @@ type Behaviour struct {
 	LoseQuery   float64 `json:"lose_query"`   // cut
 	LoseReverse float64 `json:"lose_reverse"` // done, then cut
 
+	NoStatement bool `json:"no_statement"` // it has no statement to give
+
 	Down bool `json:"down"` // everything is answered 503, and nothing is done
 }
 

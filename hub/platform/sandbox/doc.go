@@ -4,6 +4,7 @@
 // It is a [platform.Platform] for a hub in the same process, and a handler that serves the contract's calls to others:
 //
 //	POST /payments               GET /payments/ID              POST /payments/ID/reverse
+//	GET  /payments?store=…       (its statement)               POST /inject {"twice": ID} or {"lose": ID}
 //	GET  /stats[?by_id=1]        GET /stats/ID                 GET, POST /control
 //
 // Where it is told where to ([Options].Notify), it calls back when a payment that was pending or late is decided: a hint, given once,

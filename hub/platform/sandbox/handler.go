@@ -22,6 +22,7 @@ func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.mux.Ser
 func (p *Platform) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /payments", p.postPayment)
+	mux.HandleFunc("GET /payments", p.getStatement)
 	mux.HandleFunc("GET /payments/{id}", p.getPayment)
 	mux.HandleFunc("POST /payments/{id}/reverse", p.postReverse)
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, r *http.Request) {
@@ -38,6 +39,7 @@ func (p *Platform) routes() http.Handler {
 	})
 	mux.HandleFunc("GET /control", func(w http.ResponseWriter, _ *http.Request) { write(w, http.StatusOK, p.Behaviour()) })
 	mux.HandleFunc("POST /control", p.control)
+	mux.HandleFunc("POST /inject", p.inject)
 	return mux
 }
 

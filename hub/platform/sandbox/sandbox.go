@@ -37,8 +37,9 @@ type Platform struct {
 	random    *rand.Rand
 	behaviour Behaviour
 	payments  map[tideover.ID]*payment
-	late      int // calls that are not done yet
-	numbers   int // references given
+	book      []line // every execution, in order
+	late      int    // calls that are not done yet
+	numbers   int    // references given
 }
 
 var _ platform.Platform = (*Platform)(nil)
@@ -81,6 +82,8 @@ func (p *Platform) Control(change func(*Behaviour)) error {
 
 // payment is what the platform knows of one id.
 type payment struct {
+	id       tideover.ID
+	store    string
 	count    Count
 	kind     tideover.Kind
 	amount   int64 // what it is approved over
@@ -89,6 +92,7 @@ type payment struct {
 	decided  bool // approved or declined
 	approved bool
 	reversed bool
+	lost     bool      // the statement lacks it: see Lose
 	barred   bool      // certified as not executed: for good
 	pending  time.Time // until then; then it is approved
 	answered bool      // the platform has told its caller something of it
@@ -105,7 +109,7 @@ var errDown = errors.New("sandbox: the platform is down")
 func (p *Platform) get(id tideover.ID) *payment {
 	x := p.payments[id]
 	if x == nil && len(p.payments) < paymentsMax {
-		x = &payment{}
+		x = &payment{id: id}
 		p.payments[id] = x
 	}
 	if x != nil {
@@ -127,10 +131,12 @@ func (p *Platform) mature(x *payment) {
 func (p *Platform) execute(x *payment) {
 	x.decided, x.approved = true, true
 	x.count.Executions++
+	p.numbers++
+	ref := fmt.Sprintf("SBX%09d", p.numbers)
 	if x.ref == "" {
-		p.numbers++
-		x.ref = fmt.Sprintf("SBX%09d", p.numbers)
+		x.ref = ref
 	}
+	p.enter(x, ref)
 }
 
 // arrive counts a call for a payment and says what becomes of it.
@@ -163,7 +169,7 @@ func (p *Platform) do(in platform.Payment) platform.Answer {
 	case x.decided:
 		p.execute(x)
 	default:
-		x.kind, x.amount, x.currency = in.Request.Kind, in.Request.Amount, in.Request.Currency
+		x.store, x.kind, x.amount, x.currency = in.Store, in.Request.Kind, in.Request.Amount, in.Request.Currency
 		luck := p.random.Float64()
 		switch {
 		case slices.Contains(b.DeclineAmounts, in.Request.Amount) || luck < b.Decline:
