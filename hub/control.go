@@ -237,7 +237,7 @@ func (se *session) hello(ctx context.Context, hello wire.Hello) (wire.Welcome, e
 		return wire.Welcome{}, err
 	}
 	w, err := se.srv.desk.Hello(ctx, se.store, hello)
-	w.Software, w.ReceiptKey = software, se.srv.keys.receiptKey()
+	w.Software, w.Features, w.ReceiptKey = software, wire.FeatureReconcile, se.srv.keys.receiptKey()
 	return w, err
 }
 

@@ -11,10 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,6 +35,7 @@ type testHub struct {
 	t        *testing.T
 	config   Config
 	platform *sandbox.Platform
+	gate     atomic.Pointer[func(*http.Request)] // each request to the platform passes it; nil: it stands open
 	ready    Ready
 	log      *logBuffer
 	stop     context.CancelFunc
@@ -72,9 +75,15 @@ func testConfig(t *testing.T, url string) Config {
 func newTestHub(t *testing.T, b sandbox.Behaviour) *testHub {
 	t.Helper()
 	p := sandbox.New(sandbox.Options{Behaviour: b})
-	web := httptest.NewServer(p)
+	h := &testHub{t: t, platform: p, log: &logBuffer{}}
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if gate := h.gate.Load(); gate != nil {
+			(*gate)(r)
+		}
+		p.ServeHTTP(w, r)
+	}))
 	t.Cleanup(web.Close)
-	h := &testHub{t: t, config: testConfig(t, web.URL), platform: p, log: &logBuffer{}}
+	h.config = testConfig(t, web.URL)
 	h.start()
 	t.Cleanup(func() {
 		h.shut()
@@ -228,9 +237,14 @@ type link struct {
 
 func (e *testEdge) dial() *quic.Conn {
 	e.t.Helper()
+	return e.dialWith(&quic.Config{EnableDatagrams: true, MaxIdleTimeout: 30 * time.Second})
+}
+
+func (e *testEdge) dialWith(c *quic.Config) *quic.Conn {
+	e.t.Helper()
 	ctx, cancel := context.WithTimeout(e.t.Context(), soon)
 	defer cancel()
-	conn, err := quic.DialAddr(ctx, e.addr, e.tls(), &quic.Config{EnableDatagrams: true, MaxIdleTimeout: 30 * time.Second})
+	conn, err := quic.DialAddr(ctx, e.addr, e.tls(), c)
 	if err != nil {
 		e.t.Fatal(err)
 	}

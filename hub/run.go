@@ -96,7 +96,7 @@ func open(c Config, o Options) (_ *hub, err error) {
 	h.stores = &stores{state: h.state, config: c, connected: h.connected, ended: h.ended}
 	h.server = &server{
 		listen: c.Listen, keys: h.state.keys, desk: h.desk, stores: h.stores, metrics: h.meters, log: o.Log, now: time.Now,
-		sessions: make(map[string]map[*session]struct{}),
+		sessions: make(map[string]map[*session]struct{}), reconciling: make(map[string]bool), reconciles: make(chan struct{}, reconcilesMax),
 	}
 	h.meters.watch(h)
 	if err = h.server.open(); err != nil {

@@ -64,6 +64,10 @@ type server struct {
 	mu       sync.Mutex // guards what follows
 	sessions map[string]map[*session]struct{}
 	draining bool
+	// reconciling are the stores that a reconcile is answered for.
+	reconciling map[string]bool
+
+	reconciles chan struct{} // a place for each that is answered at once
 
 	running sync.WaitGroup // connections
 }

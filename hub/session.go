@@ -153,6 +153,9 @@ func (se *session) stream(ctx context.Context, st *quic.Stream) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	if q, ok := msg.(wire.Reconcile); ok {
+		return se.reconcile(ctx, st, q)
+	}
 	return se.transaction(ctx, st, kind, msg)
 }
 

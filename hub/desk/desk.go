@@ -46,6 +46,7 @@ type Ledger interface {
 	OpenRows() ([]ledger.Key, error)
 	Outbox(store string, after uint64, limit int) ([]wire.Confirmation, error)
 	Acknowledged(store string, after uint64) ([]tideover.ID, error)
+	Booked(store string, incarnation [16]byte, after ledger.Place, to tideover.Millis, limit int) ([]ledger.Row, error)
 	Acknowledge(ctx context.Context, store string, incarnation [16]byte, have []wire.Position) error
 }
 
