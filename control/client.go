@@ -1,7 +1,6 @@
 package control
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"syscall"
 	"time"
@@ -29,19 +27,11 @@ const answerMax = 16 << 20
 // does and says no.
 type Client struct {
 	path string
-	http *http.Client
+	wait time.Duration
 }
 
 // Dial makes a client of the socket at path. It does not connect yet.
-func Dial(path string) *Client {
-	return &Client{path: path, http: &http.Client{
-		Timeout: callWait,
-		Transport: &http.Transport{
-			DisableKeepAlives: true, // a command makes one call, and leaves
-			DialContext:       func(context.Context, string, string) (net.Conn, error) { return dial(path) },
-		},
-	}}
-}
+func Dial(path string) *Client { return &Client{path: path, wait: callWait} }
 
 // Status is what `tideover status` shows.
 func (c *Client) Status(ctx context.Context) (s Status, err error) {
@@ -73,33 +63,27 @@ func (c *Client) List(ctx context.Context, f Filter) (p Page, err error) {
 
 // Show returns one transaction with its history. id may be the first characters of one, [tideover.ShortMin] at least.
 func (c *Client) Show(ctx context.Context, id string) (d Detail, err error) {
-	err = c.call(ctx, http.MethodGet, "/v1/transactions/"+url.PathEscape(id), nil, &d)
+	err = c.call(ctx, http.MethodGet, "/v1/transactions/"+segment(id), nil, &d)
 	return d, err
 }
 
 // Act does to a transaction what a person wants, and returns what became of it. id is as in [Client.Show].
 func (c *Client) Act(ctx context.Context, id string, a Action) (d Detail, err error) {
-	err = c.call(ctx, http.MethodPost, "/v1/transactions/"+url.PathEscape(id)+"/"+string(a.Verb), a, &d)
+	err = c.call(ctx, http.MethodPost, "/v1/transactions/"+segment(id)+"/"+string(a.Verb), a, &d)
 	return d, err
 }
 
 // Export calls each for every transaction in the journal, the newest first, as they arrive. It returns each's first error; an [*Error]
 // where the daemon broke off.
 func (c *Client) Export(ctx context.Context, each func(Detail) error) error {
-	call, cancel := context.WithCancel(ctx)
-	defer cancel()
-	hung := time.AfterFunc(callWait, cancel) // the whole may take long, and its next line may not
-	defer hung.Stop()
-	resp, err := c.send(call, &http.Client{Transport: c.http.Transport}, http.MethodGet, "/v1/export", nil)
+	a, err := c.send(ctx, http.MethodGet, "/v1/export", nil)
 	if err != nil {
-		if call.Err() != nil && ctx.Err() == nil {
-			err = c.unreachable(os.ErrDeadlineExceeded)
-		}
 		return err
 	}
-	defer resp.Body.Close()
-	for lines := json.NewDecoder(resp.Body); ; {
+	defer a.Close()
+	for lines := json.NewDecoder(a.Body); ; {
 		var d Detail
+		a.extend(c.wait) // the whole may take long, and its next line may not; each may write to somebody who reads slowly
 		if err := lines.Decode(&d); errors.Is(err, io.EOF) {
 			return nil
 		} else if ctx.Err() != nil {
@@ -111,11 +95,9 @@ func (c *Client) Export(ctx context.Context, each func(Detail) error) error {
 				Hint: tideover.Textf("look at its log, and export again", "请查看其日志后重新导出"),
 			}
 		}
-		hung.Stop() // each may write to somebody who reads slowly
 		if err := each(d); err != nil {
 			return err
 		}
-		hung.Reset(callWait)
 	}
 }
 
@@ -138,59 +120,60 @@ func (c *Client) Revoke(ctx context.Context, name string) error {
 
 // call makes one call and reads its answer.
 func (c *Client) call(ctx context.Context, method, path string, body, into any) error {
-	resp, err := c.send(ctx, c.http, method, path, body)
+	a, err := c.send(ctx, method, path, body)
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, answerMax))
+	defer a.Close()
+	b, err := a.whole()
 	if err != nil {
-		return c.unreachable(err)
+		return c.because(ctx, err)
 	}
 	if into == nil {
 		return nil
 	}
-	if err := json.Unmarshal(answer, into); err != nil {
+	if err := json.Unmarshal(b, into); err != nil {
 		return fmt.Errorf("read the daemon's answer: %w", err)
 	}
 	return nil
 }
 
-// send makes one call; what it returns is an answer of status 200, whose body is to be closed.
-func (c *Client) send(ctx context.Context, by *http.Client, method, path string, body any) (*http.Response, error) {
-	var sent io.Reader
+// send makes one call; what it returns is an answer of status 200, which is to be closed.
+func (c *Client) send(ctx context.Context, method, path string, body any) (*answer, error) {
+	var sent []byte
 	if body != nil {
 		b, err := json.Marshal(body)
 		if err != nil {
 			return nil, err
 		}
-		sent = bytes.NewReader(b)
+		sent = b
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://tideover"+path, sent)
+	a, err := c.exchange(ctx, method, path, sent)
 	if err != nil {
-		return nil, err
+		return nil, c.because(ctx, err)
 	}
-	resp, err := by.Do(req)
+	if a.StatusCode == http.StatusOK {
+		return a, nil
+	}
+	defer a.Close()
+	b, err := a.whole()
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, c.unreachable(err)
+		return nil, c.because(ctx, err)
 	}
-	if resp.StatusCode == http.StatusOK {
-		return resp, nil
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, answerMax))
-	if err != nil {
-		return nil, c.unreachable(err)
-	}
-	e := &Error{Status: resp.StatusCode}
-	if json.Unmarshal(answer, e) != nil || e.What.En == "" {
-		e.What = tideover.Textf("the daemon answered %s", "守护进程答复 %s", resp.Status)
+	e := &Error{Status: a.StatusCode}
+	if json.Unmarshal(b, e) != nil || e.What.En == "" {
+		e.What = tideover.Textf("the daemon answered %s", "守护进程答复 %s", a.Status)
 		e.Hint = tideover.Textf("is that socket another program's? check admin.socket", "该套接字可能属于其他程序，请检查 admin.socket")
 	}
 	return nil, e
+}
+
+// because tells a call that its caller gave up from one that the daemon failed.
+func (c *Client) because(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return c.unreachable(err)
 }
 
 // unreachable says why no daemon answered, and what to do.
