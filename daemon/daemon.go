@@ -97,7 +97,7 @@ func open(c Config, log *slog.Logger) (*Router, error) {
 	}
 	clock := newLedgerClock()
 	boot := boottime.ID()
-	r.forward = &forwarder{queue: r.queue, clock: clock, boot: boot, log: log}
+	r.forward = &forwarder{queue: r.queue, clock: clock, boot: boot, secret: id.StoreSecret[:], log: log}
 	r.session = &session{forwarder: r.forward, ledger: id.Ledger}
 	rand.Read(r.session.incarnation[:])
 	link := link(c)
@@ -111,7 +111,7 @@ func open(c Config, log *slog.Logger) (*Router, error) {
 	r.judge = &judge{queue: r.queue, log: log}
 	d := &desk{
 		store: id.Store, secret: id.StoreSecret[:], boot: boot, judge: r.judge, queue: r.queue, clock: clock, tills: r.tills,
-		health: r.health, heard: r.heard, closing: r.closing.Load, past: r.forward.Past, log: log,
+		health: r.health, heard: r.heard, knows: r.uplink.Knows, closing: r.closing.Load, past: r.forward.Past, log: log,
 	}
 	if r.endpoint, err = terminal.New(c.Endpoint, d, log); err != nil {
 		r.queue.Close()

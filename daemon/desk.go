@@ -24,7 +24,8 @@ type desk struct {
 	clock   *ledgerClock
 	tills   *tills
 	health  func() terminal.Health
-	heard   func() bool // a hub is, just now; see Router.heard
+	heard   func() bool                                      // a hub is, just now; see Router.heard
+	knows   func(context.Context, tideover.ID) (bool, error) // the hub's ledger has an id
 	closing func() bool
 	past    func() edge.Past // see forwarder
 	log     *slog.Logger
@@ -48,7 +49,8 @@ func (d *desk) Accept(
 	draft.Rules = book.on.Seq
 	forbidden := rules.CardData(req, rules.Text{Field: "Idempotency-Key", Value: key}, rules.Text{Field: "Tideover-Terminal", Value: by.Name})
 	var found edge.Judged
-	t, err := d.queue.Accept(ctx, draft, func(v queue.View) (err error) {
+	taken := false // by another router
+	decide := func(v queue.View) (err error) {
 		switch {
 		case forbidden != nil:
 			return forbidden
@@ -56,11 +58,19 @@ func (d *desk) Accept(
 			return replaced()
 		case unrecorded != nil:
 			return unrecorded
+		case taken:
+			return nil
 		}
 		found, err = seen{v, d, &draft, heard}.judge(book.Rules, o)
 		v.Keep(found)
 		return err
-	})
+	}
+	t, err := d.queue.Accept(ctx, draft, decide)
+	if err != nil {
+		if taken, err = d.elsewhere(ctx, draft.ID, err); taken {
+			t, err = d.queue.Accept(ctx, draft, decide)
+		}
+	}
 	if err == nil && !t.Replayed {
 		d.log.Info("accepted", "txn", t.ID, "terminal", t.Terminal, "kind", t.Kind.String())
 		if !found.DuplicateOf.IsZero() {

@@ -44,6 +44,7 @@ type forwarder struct {
 	uplink *uplink.Uplink
 	clock  *ledgerClock
 	boot   [16]byte
+	secret []byte // keys the instrument hashes
 	log    *slog.Logger
 
 	mu   sync.Mutex // guards what follows
@@ -328,7 +329,7 @@ func (f *forwarder) confirm(c wire.Confirmation) error {
 		Position: queue.Position{ID: c.ID, HubSeq: c.HubSeq}, Outcome: c.Outcome, Corrected: c.Corrected, Asked: c.Asked,
 	}
 	if c.Adopt != nil {
-		told.Adopt = draftOf(*c.Adopt)
+		told.Adopt = f.draftOf(*c.Adopt)
 	}
 	if err := f.queue.End(told); err != nil {
 		return err
@@ -346,16 +347,16 @@ func (f *forwarder) adopt(r wire.Refused) error {
 		end.Adopt = r.Adopt
 		return f.confirm(end)
 	case r.Adopt != nil:
-		return f.queue.Adopt(*draftOf(*r.Adopt))
+		return f.queue.Adopt(*f.draftOf(*r.Adopt))
 	default:
 		return errors.New("the hub sent no record")
 	}
 }
 
 // draftOf is what a journal that has lost a record needs to enter it again.
-func draftOf(s wire.Submit) *edge.Draft {
+func (f *forwarder) draftOf(s wire.Submit) *edge.Draft {
 	return &edge.Draft{
 		ID: s.ID, TerminalUID: s.TerminalUID, Terminal: s.Terminal, Key: s.Key, Request: s.Request, Hash: s.Hash,
-		CreatedAt: s.CreatedAt, LedgerExpires: s.ExpiresAt,
+		InstrumentHash: tideover.InstrumentHash(f.secret, s.Request.Instrument), CreatedAt: s.CreatedAt, LedgerExpires: s.ExpiresAt,
 	}
 }

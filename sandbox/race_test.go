@@ -134,7 +134,7 @@ func (c *campaign) race(till *Till, w *witness, dice *rand.Rand) {
 // run makes the sale and fires the cancel, or two, at its instant. What is wrong is in the tills' notes.
 func (r *race) run() {
 	p := Press{
-		Kind: tideover.KindSale, Amount: 100 + r.dice.Int64N(10_000), Currency: currency, Order: instantNames[r.when],
+		Kind: tideover.KindSale, Amount: 100 + r.dice.Int64N(10_000), Currency: currency, Order: instantNames[r.when] + " " + r.key,
 		ExpiresIn: []int{2, 45, 600}[r.dice.IntN(3)], Payload: []byte(`{"items":[1,2,3]}`),
 	}
 	r.till.Keep(r.key, p)

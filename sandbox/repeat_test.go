@@ -27,7 +27,7 @@ func TestRepeat_TwentyAtOnce(t *testing.T) {
 			tills[i] = c.shop.Till("till-1") // the same till: 20 clients, each with connections of its own
 			tills[i].Wait = 30 * time.Second
 			go func() {
-				x, err := tills[i].Press(c.ctx, key, Press{Kind: tideover.KindSale, Amount: 1299, Currency: currency, Order: "A-1"})
+				x, err := tills[i].Press(c.ctx, key, Press{Kind: tideover.KindSale, Amount: 1299, Currency: currency, Order: key})
 				if err != nil {
 					t.Error(err)
 				}

@@ -36,6 +36,12 @@ func (u *Uplink) Ask(ctx context.Context, m wire.Ask, progress func(wire.Progres
 	return u.call(ctx, call{kind: wire.TypeAsk, msg: m, id: m.ID, hooks: Hooks{Progress: progress}})
 }
 
+// Knows asks whether the ledger has a transaction that the journal lacks. An end that it has is not taken home. Errors are as Submit's.
+func (u *Uplink) Knows(ctx context.Context, id tideover.ID) (known bool, err error) {
+	err = u.call(ctx, call{kind: wire.TypeAsk, msg: wire.Ask{ID: id}, id: id, known: &known})
+	return known, err
+}
+
 // Cancel asks the hub to bar a transaction or to undo it. It returns as Submit does.
 func (u *Uplink) Cancel(ctx context.Context, m wire.Cancel, h Hooks) error {
 	return u.call(ctx, call{kind: wire.TypeCancel, msg: m, id: m.ID, hooks: h})
@@ -64,6 +70,7 @@ type call struct {
 	id    tideover.ID
 	sale  bool
 	hooks Hooks
+	known *bool // set where only that is asked: whether the ledger has the id
 }
 
 func (u *Uplink) call(ctx context.Context, c call) error {
@@ -148,6 +155,10 @@ func (s *session) answers(ctx context.Context, st *quic.Stream, c call) error {
 			_ = st.SetReadDeadline(time.Time{})
 		case wire.Progress:
 			told = true
+			if c.known != nil {
+				*c.known = m.State != tideover.StateNone
+				return nil
+			}
 			if c.hooks.Progress != nil {
 				c.hooks.Progress(m)
 			}
@@ -157,6 +168,10 @@ func (s *session) answers(ctx context.Context, st *quic.Stream, c call) error {
 		case wire.Confirmation:
 			if m.ID != c.id {
 				return s.breach(fmt.Errorf("%w: the end of %s on the stream of %s", errProtocol, m.ID, c.id))
+			}
+			if c.known != nil {
+				*c.known = true
+				return nil
 			}
 			if err := s.u.peer.Confirm(m); err != nil {
 				return fmt.Errorf("%w: %w", ErrLost, err)

@@ -1,0 +1,129 @@
+package daemon
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"tideover"
+	"tideover/terminal"
+	"tideover/wire"
+)
+
+// coded is a sale by a scanned code.
+func coded(amount int64, code string) tideover.Request {
+	r := saleOf(amount)
+	r.Instrument = code
+	return r
+}
+
+// TestDesk_APressThatAnotherRouterMayHaveTaken: on a router that replaced another, a press that looks like a second one is perhaps the first
+// one's repetition, which was executed. It is refused only once the hub's ledger does not have it.
+func TestDesk_APressThatAnotherRouterMayHaveTaken(t *testing.T) {
+	h := newHouse(t)
+	const code = "284512345678901234"
+	if _, err := h.Accept(t.Context(), till1, "here", terminal.OverrideNone, coded(1299, code)); err != nil {
+		t.Fatal(err)
+	}
+	press := func(key string) (tideover.Transaction, error) {
+		return h.Accept(t.Context(), till2, key, terminal.OverrideNone, coded(1299, code))
+	}
+	// The hub is unheard: neither can be said.
+	_, err := press("unheard")
+	wantCode(t, err, tideover.CodeOfflineLimit)
+	if r, _ := errors.AsType[*tideover.Refusal](err); r == nil || r.RetryAfter <= 0 || r.DuplicateOf.IsZero() {
+		t.Errorf("it does not say of what, or when to try again: %+v", r)
+	}
+	if _, err := h.queue.Get(tideover.MakeID(h.store, till2.UID, "unheard")); err == nil {
+		t.Error("a refusal has stored something")
+	}
+
+	done, open, silent := tideover.MakeID(h.store, till2.UID, "done"), tideover.MakeID(h.store, till2.UID, "open"), tideover.MakeID(h.store, till2.UID, "silent")
+	hub := &fakeHub{welcome: wire.Welcome{Gap: true}, answer: func(msg any) []any {
+		end := wire.Confirmation{ID: done, HubSeq: 1, Outcome: tideover.Outcome{Result: tideover.StateApproved}}
+		switch m := msg.(type) {
+		case wire.Ask:
+			switch m.ID {
+			case done:
+				return []any{end}
+			case open:
+				return []any{wire.Progress{State: tideover.StatePending}}
+			case silent:
+				return nil
+			}
+			return []any{wire.Progress{}}
+		case wire.Submit:
+			if m.ID == done {
+				return []any{end}
+			}
+		}
+		return nil
+	}}
+	h.connect(t, hub)
+	for _, key := range []string{"done", "open"} {
+		x, err := press(key)
+		if err != nil || x.Replayed {
+			t.Fatalf("%s: %+v, %v", key, x, err)
+		}
+	}
+	soon(t, func() bool { return h.state(t, done) == tideover.StateApproved })
+	_, err = press("new")
+	wantCode(t, err, tideover.CodeSuspectedDuplicate)
+	start := time.Now()
+	_, err = press("silent")
+	wantCode(t, err, tideover.CodeOfflineLimit)
+	if time.Since(start) < elsewhereMax {
+		t.Error("the hub was given no time to answer")
+	}
+	// What the request alone decides needs no hub, and what an operator answers for neither.
+	tooLow := coded(0, code)
+	_, err = h.Accept(t.Context(), till2, "malformed", terminal.OverrideNone, tooLow)
+	wantCode(t, err, tideover.CodeInvalidRequest)
+	mine := coded(1299, code)
+	mine.Operator = "lin"
+	if _, err := h.Accept(t.Context(), till2, "mine", terminal.OverrideDuplicate, mine); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDesk_ACompleteJournalAsksNobody: the refusal comes at once, also while no line reaches the hub.
+func TestDesk_ACompleteJournalAsksNobody(t *testing.T) {
+	h := newHouse(t)
+	h.welcome(t, wire.Welcome{})
+	first, err := h.Accept(t.Context(), till1, "first", terminal.OverrideNone, coded(1299, "284512345678901234"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = h.Accept(t.Context(), till2, "second", terminal.OverrideNone, coded(1299, "284512345678901234"))
+	wantCode(t, err, tideover.CodeSuspectedDuplicate)
+	if r, _ := errors.AsType[*tideover.Refusal](err); r == nil || r.DuplicateOf != first.ID {
+		t.Errorf("of which: %+v", r)
+	}
+}
+
+// TestDesk_AnOverrideIsOnRecord, and so is what a shop lets pass: never silently.
+func TestDesk_AnOverrideIsOnRecord(t *testing.T) {
+	h := newHouse(t)
+	h.welcome(t, wire.Welcome{})
+	request := coded(1299, "284512345678901234")
+	request.Operator = "lin"
+	first, err := h.Accept(t.Context(), till1, "first", terminal.OverrideNone, request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := h.Accept(t.Context(), till1, "second", terminal.OverrideDuplicate, request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.stop()
+	h.open(t)
+	tech, _ := h.technician(t)
+	for id, want := range map[tideover.ID]string{
+		first.ID: "", second.ID: "looks like a second press of " + first.ID.String() + "; its operator answers for it",
+	} {
+		d, err := tech.Show(t.Context(), id.String())
+		if err != nil || len(d.History) == 0 || d.History[0].Detail != want {
+			t.Errorf("%s: %+v, %v; want %q", id, d.History, err, want)
+		}
+	}
+}
