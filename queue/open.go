@@ -162,12 +162,15 @@ func load(o Options, known schema) (q *Queue, older uint32, err error) {
 }
 
 // lock opens the file and makes it this process's own, before anything in it is believed.
-func lock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+func lock(path string) (*os.File, error) { return lockAs(path, os.O_RDWR, unix.LOCK_EX) }
+
+// lockAs opens the file in a mode, and locks it for this process alone (LOCK_EX), or against those who write (LOCK_SH).
+func lockAs(path string, mode, how int) (*os.File, error) {
+	f, err := os.OpenFile(path, mode, 0)
 	if err != nil {
 		return nil, err
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 	switch {
 	case errors.Is(err, unix.EWOULDBLOCK):
 		err = ErrInUse
@@ -238,15 +241,9 @@ func scan(w *walker, journal bucket, h head, each func(seq uint64, e *edge.Event
 		if err != nil {
 			return broken(err.Error())
 		}
-		if hash = chain(hash, seq, raw); hash != link {
-			return broken("the chain is broken")
-		}
-		e, err := decodeEvent(raw)
+		e, err := follow(&hash, seq, raw, link, sealed)
 		if err != nil {
 			return broken(err.Error())
-		}
-		if digest(sealed) != e.Digest {
-			return broken("its sealed part does not match its digest")
 		}
 		last = seq
 		if err := each(seq, &e); err != nil {

@@ -93,7 +93,7 @@ type RulesVersion struct {
 // holds up no commit. Errors: ErrStopped, ctx's, or ErrDamaged.
 func (q *Queue) RulesHistory(ctx context.Context) (versions []RulesVersion, err error) {
 	at := make(map[uint64]int)
-	err = q.eachEntry(ctx, func(seq uint64, raw []byte, _ [hashSize]byte, _ []byte) error {
+	_, err = q.eachEntry(ctx, func(seq uint64, raw []byte, _ [hashSize]byte, _ []byte) error {
 		e, err := decodeEvent(raw)
 		switch {
 		case err != nil:
@@ -109,40 +109,4 @@ func (q *Queue) RulesHistory(ctx context.Context) (versions []RulesVersion, err 
 		return nil
 	})
 	return versions, err
-}
-
-// eachEntry calls visit for every entry that is committed when it comes there, oldest first, in looks of scanStep entries each: a commit
-// that lets the file grow waits for one look at most. visit's slices are valid during the call. Errors: visit's, as ErrDamaged with the
-// entry's number; ErrStopped, ctx's.
-func (q *Queue) eachEntry(ctx context.Context, visit func(seq uint64, raw []byte, link [hashSize]byte, sealed []byte) error) error {
-	for next, more := uint64(0), true; more; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		err := q.db.View(func(tx *bbolt.Tx) error {
-			c := tx.Bucket(bucketJournal).Cursor()
-			key, value := c.Seek(seqKey(next))
-			for n := 0; key != nil && n < scanStep; n++ {
-				seq := seqOf(key)
-				raw, link, sealed, err := splitValue(value)
-				if err == nil {
-					err = visit(seq, raw, link, sealed)
-				}
-				if err != nil {
-					return fmt.Errorf("entry %d: %w: %w", seq, err, ErrDamaged)
-				}
-				next = seq + 1
-				key, value = c.Next()
-			}
-			more = key != nil
-			return nil
-		})
-		if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
-			err = ErrStopped
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
