@@ -131,6 +131,17 @@ func (h *house) Export(_ context.Context, each func(control.Detail) error) error
 	return nil
 }
 
+func (h *house) Rules(context.Context) (control.RulesHistory, error) {
+	return control.RulesHistory{Versions: []control.RulesVersion{{Rules: control.Rules{Version: 7}, Judged: 3}}}, nil
+}
+
+func (h *house) VerifyJournal(_ context.Context, anchor string) (control.Journal, error) {
+	if anchor == "bad" {
+		return control.Journal{}, control.Refused("busy", tideover.Textf("busy", "忙"), tideover.Text{})
+	}
+	return control.Journal{Verified: true, Entries: 5, Path: anchor}, nil
+}
+
 func (h *house) Terminals(context.Context) (control.TerminalList, error) {
 	return control.TerminalList{Terminals: []control.Terminal{{Terminal: tideover.Terminal{UID: "u", Name: "前台"}, Open: 2}}}, nil
 }

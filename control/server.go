@@ -46,6 +46,13 @@ type Backend interface {
 	// Export calls each for every transaction in the journal, the newest first, and returns its first error.
 	Export(ctx context.Context, each func(Detail) error) error
 
+	// Rules returns the versions of the shop's rules on record, at most [RulesMax].
+	Rules(ctx context.Context) (RulesHistory, error)
+
+	// VerifyJournal looks at every entry of the journal, and holds it against what the hub has said, and against anchor, SEQ:HASH, where
+	// that is not "". It may take minutes, and delays nobody.
+	VerifyJournal(ctx context.Context, anchor string) (Journal, error)
+
 	// Terminals lists every till, revoked ones included.
 	Terminals(ctx context.Context) (TerminalList, error)
 
@@ -139,6 +146,8 @@ func (s *Server) handler() http.Handler {
 	m.Handle("GET /v1/transactions/{id}", s.answer(s.show))
 	m.Handle("POST /v1/transactions/{id}/{verb}", s.answer(s.act))
 	m.Handle("GET /v1/export", s.allowed(s.export))
+	m.Handle("GET /v1/rules", s.answer(func(r *http.Request) (any, error) { return s.backend.Rules(r.Context()) }))
+	m.Handle("GET /v1/journal/verify", s.allowed(s.verify))
 	m.Handle("GET /v1/terminals", s.answer(func(r *http.Request) (any, error) { return s.backend.Terminals(r.Context()) }))
 	m.Handle("POST /v1/terminals/pair", s.answer(s.pair))
 	m.Handle("POST /v1/terminals/revoke", s.answer(s.revoke))

@@ -65,6 +65,7 @@ type Event struct {
 // Detail is one transaction with its history.
 type Detail struct {
 	Transaction Transaction `json:"transaction"`
+	Rules       *Rules      `json:"rules"`   // that it was judged by; null where the journal does not say
 	History     []Event     `json:"history"` // what is on disk, oldest first
 }
 

@@ -32,6 +32,7 @@ type Status struct {
 	Endpoint    Endpoint    `json:"endpoint"`
 	Storage     Storage     `json:"storage"`
 	Certificate Certificate `json:"certificate"`
+	Rules       Rules       `json:"rules"` // in force
 
 	// Alarms are findings that only the daemon itself can know: another router has taken over, this journal was restored.
 	Alarms []Finding `json:"alarms"`

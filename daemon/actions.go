@@ -152,6 +152,14 @@ func (r *Router) detail(t tideover.Transaction) (control.Detail, error) {
 	}
 	for _, step := range steps {
 		d.History = append(d.History, eventOf(step))
+		if step.Rules == 0 {
+			continue
+		}
+		judged, err := r.queue.RulesAt(step.Rules)
+		if err != nil && !errors.Is(err, queue.ErrUnknown) {
+			return control.Detail{}, plain(t.ID, err)
+		}
+		d.Rules = &control.Rules{Version: step.Rules, Since: judged.At}
 	}
 	return d, nil
 }

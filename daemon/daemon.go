@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -61,6 +62,8 @@ type Router struct {
 	judge    *judge
 	reload   <-chan struct{}
 	closing  atomic.Bool
+
+	verifying sync.Mutex // the journal is verified by one at a time
 }
 
 // Run runs the edge until ctx ends, then drains it, and returns nil. An error means that it could not start, or had to stop: after a

@@ -24,9 +24,10 @@ type session struct {
 	ledger      [16]byte        // pinned at enrolment
 	incarnation [16]byte
 
-	mu      sync.Mutex   // guards what follows
-	welcome wire.Welcome // the last one
-	home    bool         // what its outbox held is on disk
+	mu      sync.Mutex      // guards what follows
+	welcome wire.Welcome    // the last one
+	said    tideover.Millis // when it came, the edge's wall clock
+	home    bool            // what its outbox held is on disk
 }
 
 // Hello implements uplink.Peer.
@@ -78,7 +79,7 @@ func (s *session) hear(w wire.Welcome) {
 	if w.Replay && !s.welcome.Replay {
 		s.log.Error("the hub was restored from an older copy: it is told again what it had told this router", "above", w.LostFrom)
 	}
-	s.welcome, s.home = w, false
+	s.welcome, s.said, s.home = w, tideover.MillisOf(time.Now()), false
 }
 
 // owed returns the last welcome while its hub is still to be told again what it has lost, and its own outbox is on disk.
@@ -104,6 +105,13 @@ func (s *session) heard() wire.Welcome {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.welcome
+}
+
+// lastWelcome returns the last welcome, and when it came.
+func (s *session) lastWelcome() (w wire.Welcome, at tideover.Millis) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.welcome, s.said
 }
 
 // Confirm implements uplink.Peer.

@@ -33,6 +33,7 @@ func (r *Router) Status() control.Status {
 			Path: QueuePath(r.config.StateDir), FileBytes: st.FileBytes, FreeBytes: st.FreeBytes, Commits: st.Commits, Syncs: st.Syncs,
 			Seq: st.HeadSeq, Head: hex.EncodeToString(st.HeadHash[:]), HaveThrough: st.HaveThrough,
 		},
+		Rules:       rulesOf(r.judge.now.Load().on),
 		Certificate: control.Certificate{Serial: r.id.Serial(), NotAfter: tideover.MillisOf(r.id.NotAfter())},
 	}
 	for state, n := range st.ByState {

@@ -66,7 +66,7 @@ func (p *program) storeSheet(s Store) {
 		[]string{p.t("heard", "最近通信"), p.when(s.HeardAt)},
 		[]string{p.t("ends given out", "已下发结果"), strconv.FormatUint(s.HubSeq, 10)},
 		[]string{p.t("not acknowledged", "待确认"), strconv.Itoa(s.Outbox)},
-		[]string{p.t("journal seen", "日志位置"), strconv.FormatUint(s.AnchorSeq, 10)},
+		[]string{p.t("journal seen", "日志位置"), anchor(s)},
 		[]string{p.t("terminals", "终端"), strings.Join(terminals, ", ")},
 	)
 	if s.LostAt != 0 {
@@ -77,6 +77,14 @@ func (p *program) storeSheet(s Store) {
 		rows = append(rows, []string{p.t("lost by the hub", "hub 曾丢失记录"), p.when(s.LostAt) + ", " + told})
 	}
 	p.table(rows)
+}
+
+// anchor is the newest head of a store's journal, as `tideover journal verify --anchor` reads it.
+func anchor(s Store) string {
+	if s.AnchorSeq == 0 {
+		return "-"
+	}
+	return strconv.FormatUint(s.AnchorSeq, 10) + ":" + s.AnchorHead
 }
 
 func (p *program) transactionSheet(l TransactionList) {

@@ -155,6 +155,9 @@ func (s *stores) view(row ledger.Store) (Store, error) {
 		AnchorSeq: row.AnchorSeq, HubSeq: row.HubSeq, Terminals: []tideover.Terminal{}, LostAt: row.LostAt,
 		Forgetful: row.Forgetful(s.state.ledger.History()),
 	}
+	if row.AnchorSeq != 0 {
+		v.AnchorHead = hex.EncodeToString(row.AnchorHead[:])
+	}
 	if row.Token.Hash != [32]byte{} && row.Token.UsedBy == [32]byte{} {
 		v.TokenExpiresAt = row.Token.ExpiresAt
 	}

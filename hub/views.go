@@ -45,9 +45,10 @@ type Store struct {
 	HeardAt        tideover.Millis     `json:"heard_at"` // while connected
 	Incarnation    string              `json:"incarnation"`
 	AnchorSeq      uint64              `json:"anchor_seq"`
-	HubSeq         uint64              `json:"hub_seq"` // ends given out
-	Outbox         int                 `json:"outbox"`  // of them not acknowledged
-	LostAt         tideover.Millis     `json:"lost_at"` // when it was found out last that the ledger has lost a part of the store's past; null: never
+	AnchorHead     string              `json:"anchor_head"` // the chain's hash there, hex; "" where none was heard
+	HubSeq         uint64              `json:"hub_seq"`     // ends given out
+	Outbox         int                 `json:"outbox"`      // of them not acknowledged
+	LostAt         tideover.Millis     `json:"lost_at"`     // when it was found out last that the ledger has lost a part of the store's past; null: never
 	Forgetful      bool                `json:"forgetful"`
 	Terminals      []tideover.Terminal `json:"terminals"`
 }

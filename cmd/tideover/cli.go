@@ -121,7 +121,7 @@ func (p *program) command() *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(p.helpCommand())
 	cobra.EnableCommandSorting = false // in the order in which a technician meets them
-	root.AddCommand(p.runCommand(), p.enrollCommand(), p.statusCommand(), p.terminalCommand(), p.queueCommand(), p.configCommand(),
+	root.AddCommand(p.runCommand(), p.enrollCommand(), p.statusCommand(), p.terminalCommand(), p.queueCommand(), p.journalCommand(), p.rulesCommand(), p.configCommand(),
 		p.versionCommand())
 	return root
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
+	"go.etcd.io/bbolt"
 
 	"tideover"
 	"tideover/control"
@@ -66,7 +68,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("PORT", port) // free a moment ago
 			return errors.Join(err, l.Close())
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"eventually": eventually, "post": post, "signal": sendSignal},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"eventually": eventually, "post": post, "signal": sendSignal, "alter": alter, "cutjournal": cutJournal},
 	})
 }
 
@@ -79,6 +81,42 @@ func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
 	pid, err := strconv.Atoi(strings.TrimSpace(ts.ReadFile(args[1])))
 	ts.Check(err)
 	ts.Check(syscall.Kill(pid, known[args[0]]))
+}
+
+// alter changes the first place where a file has a text into another text of that length.
+func alter(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 || len(args[1]) != len(args[2]) {
+		ts.Fatalf("usage: alter FILE OLD NEW")
+	}
+	before := ts.ReadFile(args[0])
+	after := strings.Replace(before, args[1], args[2], 1)
+	if before == after {
+		ts.Fatalf("%s has no %q", args[0], args[1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(after), 0o600))
+}
+
+// cutJournal removes the last N entries of a journal as one does who knows how it is made: what is left is sound in itself.
+func cutJournal(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: cutjournal FILE N")
+	}
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	db, err := bbolt.Open(ts.MkAbs(args[0]), 0o600, &bbolt.Options{NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, Timeout: time.Second})
+	ts.Check(err)
+	err = db.Update(func(tx *bbolt.Tx) error {
+		journal := tx.Bucket([]byte("journal"))
+		for range n {
+			key, _ := journal.Cursor().Last()
+			if err := journal.Delete(key); err != nil {
+				return err
+			}
+		}
+		key, _ := journal.Cursor().Last()
+		return journal.SetSequence(binary.BigEndian.Uint64(key))
+	})
+	ts.Check(errors.Join(err, db.Close()))
 }
 
 // eventuallyMax bounds every wait of a script, on a slow machine.

@@ -64,9 +64,13 @@ func TestRunbook_NamesCommandsThatAreTested(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	script, err := os.ReadFile("testdata/script/actions.txtar")
-	if err != nil {
-		t.Fatal(err)
+	var script []byte
+	for _, name := range []string{"actions", "journal", "config"} {
+		text, err := os.ReadFile("testdata/script/" + name + ".txtar")
+		if err != nil {
+			t.Fatal(err)
+		}
+		script = append(script, text...)
 	}
 	named := regexp.MustCompile("`tideover (queue )?([a-z]+)([^`]*)`").FindAllStringSubmatch(string(runbook), -1)
 	if len(named) < 15 {

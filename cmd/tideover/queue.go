@@ -140,6 +140,7 @@ func (p *program) transactionSheet(d control.Detail) {
 	row("attention", "注意", p.mark(t))
 	row("accepted", "受理时间", when(t.CreatedAt))
 	row("changed", "更新时间", when(t.UpdatedAt))
+	row("rules", "规则", p.rulesLine(d.Rules))
 	row("attempts", "发送次数", strings.TrimSpace(strconv.Itoa(t.Attempts)+" "+t.Uplink))
 	row("delivered", "已送达终端", p.yes(t.Delivered))
 	row("acknowledged", "终端已确认", p.yes(t.Acknowledged))

@@ -44,6 +44,7 @@ func (s shop) Status() control.Status {
 		Storage: control.Storage{
 			Path: "/var/lib/tideover/queue.db", FileBytes: 12_345_678, FreeBytes: 1_234_567_890, Commits: 321, Syncs: 642, Seq: 9876,
 		},
+		Rules:       control.Rules{Version: 77, Since: noon},
 		Certificate: control.Certificate{NotAfter: noon.Add(20 * 365 * 24 * time.Hour)},
 	}
 	if s.well {
@@ -135,10 +136,39 @@ func (s shop) Show(_ context.Context, id tideover.ID) (control.Detail, error) {
 	t := sale(tideover.StateApproved, "till-1")
 	t.Outcome = &tideover.Outcome{Result: tideover.StateApproved, Code: "00", Message: "approved", Reference: "P-77", At: noon.Add(time.Second)}
 	t.Delivered, t.Corrected = true, true
-	return control.Detail{Transaction: control.See(t, noon.Add(time.Hour)), History: []control.Event{
+	return control.Detail{Transaction: control.See(t, noon.Add(time.Hour)), Rules: &control.Rules{Version: 77, Since: noon}, History: []control.Event{
 		{Seq: 40, At: noon, Event: "accepted", State: tideover.StateQueued},
 		{Seq: 42, At: noon.Add(time.Second), Event: "told approved", State: tideover.StateApproved, By: "hub", Detail: "position 7"},
 	}}, nil
+}
+
+func (s shop) Rules(context.Context) (control.RulesHistory, error) {
+	h := control.RulesHistory{Versions: []control.RulesVersion{
+		{
+			Rules: control.Rules{Version: 77, Since: noon}, InForce: true, Judged: 12,
+			Changes: []control.RuleChange{{Key: "duplicates.window", Old: `"2m"`, New: `"5m"`}, {Key: "limits.sale_max", New: "500000"}},
+			Values:  map[string]string{"limits.sale_max": "500000"},
+		},
+		{Rules: control.Rules{Version: 3, Since: noon.Add(-time.Hour)}, Judged: 1234},
+	}}
+	if !s.well {
+		h.Older = 2
+	}
+	return h, nil
+}
+
+func (s shop) VerifyJournal(_ context.Context, anchor string) (control.Journal, error) {
+	j := control.Journal{
+		Verified: s.well, Path: "/var/lib/tideover/queue.db", Entries: 1234, Transactions: 345, FirstAt: noon.Add(-time.Hour), LastAt: noon,
+		Seq: 1048600, Head: strings.Repeat("9f", 32), Newer: 3, Anchors: []control.JournalAnchor{{Seq: 1048592, Head: strings.Repeat("a1", 32), SaidAt: noon}},
+	}
+	if !s.well {
+		j.Flaws = []control.Flaw{{Entry: 1048590, What: tideover.Textf("the chain is broken at entry 1048590", "哈希链在第 1048590 条记录处断裂")}}
+	}
+	if anchor != "" {
+		j.Anchors, j.Newer = nil, 1234
+	}
+	return j, nil
 }
 
 func (s shop) Terminals(context.Context) (control.TerminalList, error) {
@@ -197,7 +227,7 @@ func TestScreens_AreWhatTheyWere(t *testing.T) {
 				"queue show " + saleID.String(), "queue show " + saleID.String()[:6], "queue hold " + saleID.String(), "queue release " + saleID.String(),
 				"queue retry " + saleID.String(), "queue cancel " + saleID.String(), "queue settle --as approved --reason x " + saleID.String(),
 				"queue settle --as declined --reason x " + saleID.String(), "queue drop --reason x " + saleID.String(), "queue drop --reason x 000000",
-				"queue export", "queue show " + tideover.MakeID("x", "y", "z").String(), "enroll tov1.x",
+				"queue export", "journal verify", "journal verify --anchor none", "rules", "queue show " + tideover.MakeID("x", "y", "z").String(), "enroll tov1.x",
 			} {
 				status, out, words := call(t, append(strings.Fields(args), "--lang", lang)...)
 				fmt.Fprintf(&all, "$ tideover %s\n%s", args, out)

@@ -67,6 +67,7 @@ func (p *program) statusScreen(s control.Status) {
 	rows = append(rows,
 		[]string{p.t("endpoint", "终端接口"), strings.Join([]string{s.Endpoint.Listen, s.Endpoint.Access, "tls " + s.Endpoint.TLS, selling}, p.t(", ", "，"))},
 		[]string{p.t("terminals", "终端"), fmt.Sprintf(p.t("%d paired, %d revoked", "已配对 %d，已作废 %d"), s.Terminals.Paired, s.Terminals.Revoked)},
+		[]string{p.t("rules", "规则"), p.rulesLine(&s.Rules)},
 		[]string{p.t("storage", "存储"), fmt.Sprintf(p.t("%s, %s, %s free; event %d, %d commits since the start", "%s，%s，剩余 %s；第 %d 条记录，启动以来提交 %d 次"),
 			s.Storage.Path, size(s.Storage.FileBytes), size(s.Storage.FreeBytes), s.Storage.Seq, s.Storage.Commits)},
 		[]string{p.t("certificate", "证书"), fmt.Sprintf(p.t("until %s", "有效至 %s"), when(s.Certificate.NotAfter))},
@@ -147,4 +148,16 @@ func (p *program) uplinkLine(u control.Uplink, now tideover.Millis) string {
 		facts = append(facts, u.Error)
 	}
 	return strings.Join(facts, p.t(", ", "，"))
+}
+
+// rulesLine names a version of the shop's rules.
+func (p *program) rulesLine(r *control.Rules) string {
+	switch {
+	case r == nil:
+		return ""
+	case r.Version == 0:
+		return p.t("not on record: the disk is full", "未记录：磁盘已满")
+	default:
+		return fmt.Sprintf(p.t("version %d, in force since %s", "版本 %d，自 %s 生效"), r.Version, when(r.Since))
+	}
 }

@@ -1,0 +1,115 @@
+package daemon
+
+import (
+	"context"
+	"encoding/hex"
+	"net/http"
+	"slices"
+
+	"tideover"
+	"tideover/control"
+	"tideover/internal/conf"
+	"tideover/queue"
+)
+
+// Rules implements control.Backend.
+func (r *Router) Rules(ctx context.Context) (control.RulesHistory, error) {
+	inForce := r.judge.now.Load().on.Seq
+	all, err := r.queue.RulesHistory(ctx)
+	if err != nil {
+		return control.RulesHistory{}, err
+	}
+	h := control.RulesHistory{Versions: []control.RulesVersion{}, Older: max(0, len(all)-control.RulesMax)}
+	for i := h.Older; i < len(all); i++ {
+		v := control.RulesVersion{Rules: rulesOf(all[i].Rules), InForce: all[i].Seq == inForce, Judged: all[i].Judged, Changes: []control.RuleChange{}}
+		if v.Values, err = conf.Values(all[i].Text); err != nil {
+			return control.RulesHistory{}, err
+		}
+		if i > 0 {
+			changes, err := conf.DiffText(all[i-1].Text, all[i].Text)
+			if err != nil {
+				return control.RulesHistory{}, err
+			}
+			for _, c := range changes {
+				v.Changes = append(v.Changes, control.RuleChange(c))
+			}
+		}
+		h.Versions = append(h.Versions, v)
+	}
+	slices.Reverse(h.Versions)
+	return h, nil
+}
+
+func rulesOf(r queue.Rules) control.Rules { return control.Rules{Version: r.Seq, Since: r.At} }
+
+// VerifyJournal implements control.Backend.
+func (r *Router) VerifyJournal(ctx context.Context, anchor string) (control.Journal, error) {
+	if !r.verifying.TryLock() {
+		return control.Journal{}, control.Refused("busy",
+			tideover.Textf("the journal is being verified already", "日志正在校验中"), tideover.Textf("wait for that, and look again", "请等待其完成后再试"))
+	}
+	defer r.verifying.Unlock()
+	var held heldHeads
+	if err := held.give(anchor); err != nil {
+		return control.Journal{}, err
+	}
+	if w, at := r.session.lastWelcome(); w.AnchorSeq != 0 {
+		held.add(queue.Anchor{Seq: w.AnchorSeq, Hash: w.AnchorHead}, at)
+	}
+	audit, err := r.queue.Verify(ctx, held.anchors...)
+	return journalOf(QueuePath(r.config.StateDir), audit, held), err
+}
+
+// ErrJournalInUse says that a daemon has the journal open.
+var ErrJournalInUse = queue.ErrInUse
+
+// VerifyJournal looks at every entry of a journal that no daemon has open. anchor is SEQ:HASH, a head that the hub keeps, or "". What is
+// wrong with the file is in what it returns; an error says that there was nothing to look at.
+func VerifyJournal(path, anchor string) (control.Journal, error) {
+	var held heldHeads
+	if err := held.give(anchor); err != nil {
+		return control.Journal{}, err
+	}
+	audit, err := queue.VerifyFile(path, held.anchors...)
+	return journalOf(path, audit, held), err
+}
+
+// heldHeads are heads of the chain that the hub keeps.
+type heldHeads struct {
+	anchors []queue.Anchor
+	said    []control.JournalAnchor
+}
+
+func (h *heldHeads) add(a queue.Anchor, at tideover.Millis) {
+	h.anchors = append(h.anchors, a)
+	h.said = append(h.said, control.JournalAnchor{Seq: a.Seq, Head: hex.EncodeToString(a.Hash[:]), SaidAt: at})
+}
+
+// give takes a head that a person has copied from the hub.
+func (h *heldHeads) give(anchor string) error {
+	if anchor == "" {
+		return nil
+	}
+	a, err := queue.ParseAnchor(anchor)
+	if err != nil {
+		return &control.Error{
+			Status: http.StatusBadRequest, Code: string(tideover.CodeInvalidRequest),
+			What: tideover.Textf("%q is no head of a journal: %v", "%q 不是日志链头：%v", anchor, err),
+			Hint: tideover.Textf("copy it from the hub: tideover-hub store show NAME, \"journal seen\"", "请从 hub 复制：tideover-hub store show 门店，“日志位置”"),
+		}
+	}
+	h.add(a, 0)
+	return nil
+}
+
+func journalOf(path string, a queue.Audit, held heldHeads) control.Journal {
+	j := control.Journal{
+		Verified: len(a.Flaws) == 0, Path: path, Entries: a.Entries, Transactions: a.Transactions, FirstAt: a.First, LastAt: a.Last,
+		Seq: a.Head.Seq, Head: hex.EncodeToString(a.Head.Hash[:]), Newer: a.Newer,
+		Anchors: append([]control.JournalAnchor{}, held.said...), Flaws: []control.Flaw{},
+	}
+	for _, f := range a.Flaws {
+		j.Flaws = append(j.Flaws, control.Flaw(f))
+	}
+	return j
+}
