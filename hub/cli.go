@@ -95,10 +95,11 @@ func (p *program) complain(err error) int {
 	return exitOf(err)
 }
 
+// say writes a complaint and what to do next. What was typed may hold a card's number, and a terminal's scroll-back is kept.
 func (p *program) say(what, hint string) {
-	fmt.Fprintf(p.streams.Err, "tideover-hub: %s\n", what)
+	fmt.Fprintf(p.streams.Err, "tideover-hub: %s\n", tideover.Mask(what))
 	if hint != "" {
-		fmt.Fprintf(p.streams.Err, "%s%s\n", p.t("  hint: ", "  提示："), hint)
+		fmt.Fprintf(p.streams.Err, "%s%s\n", p.t("  hint: ", "  提示："), tideover.Mask(hint))
 	}
 }
 

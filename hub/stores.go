@@ -31,12 +31,12 @@ type stores struct {
 var storeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 func checkName(name string) error {
-	if storeName.MatchString(name) {
+	if storeName.MatchString(name) && tideover.FindCardData(name) == tideover.CardNone {
 		return nil
 	}
 	return &Error{
 		What: text("%q cannot be a store's name", "%q 不能作为门店名称", name),
-		Hint: text("use 1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit", "请使用 1 至 64 个字符：A-Z a-z 0-9 . _ -，以字母或数字开头"),
+		Hint: text("use 1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter or digit, and no card number", "请使用 1 至 64 个字符：A-Z a-z 0-9 . _ -，以字母或数字开头，且不得为卡号"),
 	}
 }
 

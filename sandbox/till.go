@@ -32,6 +32,7 @@ type Press struct {
 	Kind       tideover.Kind   `json:"kind"`
 	Amount     int64           `json:"amount,omitempty"` // minor units
 	Currency   string          `json:"currency,omitempty"`
+	Method     string          `json:"method,omitempty"`
 	Order      string          `json:"order,omitempty"`
 	Original   *tideover.ID    `json:"original,omitempty"`
 	Instrument string          `json:"instrument,omitempty"`
