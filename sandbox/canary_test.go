@@ -181,7 +181,7 @@ func (c *canary) press(where string, call apiCall, change func(r *http.Request, 
 	if answer.StatusCode < 300 && call.method == "POST" {
 		c.taken = append(c.taken, where)
 	}
-	if strings.Contains(said.String(), "forbidden_card_data") {
+	if answer.StatusCode == http.StatusUnprocessableEntity && strings.Contains(said.String(), "forbidden_card_data") {
 		c.forGood[call.method+" "+call.path]++
 	}
 }
@@ -275,6 +275,7 @@ func TestCanary_IsNowhereInClear(t *testing.T) {
 	if c.must(err); paid.State != tideover.StateApproved {
 		t.Fatalf("a pay code is %s", paid.State)
 	}
+	c.complete()
 	for _, call := range apiCalls {
 		c.everywhere(call)
 	}
@@ -296,6 +297,62 @@ func TestCanary_IsNowhereInClear(t *testing.T) {
 		t.Errorf("the platform has heard %s", found)
 	}
 	c.search()
+}
+
+// complete holds the list of calls against the edge's own description: none of its calls, parameters and fields may be left out.
+func (c *canary) complete() {
+	r, err := http.NewRequestWithContext(c.ctx, "GET", "http://"+c.shop.Endpoint+"/v1/openapi.json", nil)
+	c.must(err)
+	answer, err := canaryClient.Do(r)
+	c.must(err)
+	defer answer.Body.Close()
+	var d description
+	c.must(json.NewDecoder(answer.Body).Decode(&d.root))
+	n := 0
+	for path, methods := range d.at(d.root, "paths") {
+		for method, described := range methods.(map[string]any) {
+			if method == "parameters" {
+				continue
+			}
+			n++
+			at := slices.IndexFunc(apiCalls, func(call apiCall) bool { return call.path == path && strings.EqualFold(call.method, method) })
+			if at < 0 {
+				c.t.Errorf("%s %s is left out", method, path)
+				continue
+			}
+			call := apiCalls[at]
+			parameters, _ := described.(map[string]any)["parameters"].([]any)
+			for _, p := range parameters {
+				name, in := d.at(p)["name"].(string), d.at(p)["in"].(string)
+				if in == "query" && !slices.Contains(call.query, name) || in == "header" && !slices.Contains(readHeaders, name) {
+					c.t.Errorf("%s %s: the %s parameter %s is left out", method, path, in, name)
+				}
+			}
+			for name := range d.at(described, "requestBody", "content", "application/json", "schema", "properties") {
+				if _, ok := call.body[name]; !ok {
+					c.t.Errorf("%s %s: the field %s is left out", method, path, name)
+				}
+			}
+		}
+	}
+	if n < 9 {
+		c.t.Errorf("the description has %d calls", n)
+	}
+}
+
+// description is an OpenAPI document.
+type description struct{ root any }
+
+// at goes down into v, and follows references.
+func (d description) at(v any, names ...string) map[string]any {
+	m, _ := v.(map[string]any)
+	if ref, ok := m["$ref"].(string); ok {
+		m = d.at(d.root, strings.Split(strings.TrimPrefix(ref, "#/"), "/")...)
+	}
+	if len(names) == 0 || m == nil {
+		return m
+	}
+	return d.at(m[names[0]], names[1:]...)
 }
 
 // technician does with the real programs what takes words.
