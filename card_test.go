@@ -85,6 +85,7 @@ func TestFindCardData_KnowsWhatItSees(t *testing.T) {
 		"4111 1111 1111":            CardNone,
 		"4111, 1111, 1111, 1111":    CardNone,
 		"5312-20261127-0013":        CardNone,
+		"622202-20261118":           CardNone,
 		"9780141036144":             CardNone, // ISBN
 		"6901028075831":             CardNone, // a Chinese article
 		"4006381333931":             CardNone, // a German one

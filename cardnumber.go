@@ -160,7 +160,7 @@ func (t *cardText) findAmong(groups []finding) {
 func grouped(groups []finding) bool {
 	size := func(i int) int { return groups[i].to - groups[i].from }
 	last := len(groups) - 1
-	if last == 0 || last == 1 && size(0) == 6 || last == 2 && size(0) == 4 && size(1) == 6 {
+	if last == 0 || last == 1 && size(0) == 6 && size(1) >= 10 || last == 2 && size(0) == 4 && size(1) == 6 {
 		return true
 	}
 	for i := range last {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"tideover"
 )
 
@@ -273,6 +275,48 @@ func FuzzCardData(f *testing.F) {
 		}
 		if forbidden(t, err); tideover.FindCardData(err.Error()) != tideover.CardNone {
 			t.Errorf("the refusal holds card data: %v", err)
+		}
+	})
+}
+
+// TestCardData_FindsItAtAnyDepth draws a payload, puts a card's number somewhere into it, and wants that very place to be named.
+func TestCardData_FindsItAtAnyDepth(t *testing.T) {
+	spellings := []string{
+		`"4111111111111111"`, `4111111111111111`, `"4111 1111 1111 1111"`, `4.111111111111111e15`, `"no. 4111-1111-1111-1111!"`, `"\u0034111111111111111"`,
+		`"４１１１１１１１１１１１１１１１"`, `"` + track1 + `"`, `"` + track2 + `"`, `"cvv 123"`,
+	}
+	plain := []string{`1`, `-2.5e3`, `true`, `null`, `""`, `"a"`, `"411111******1111"`, `"20261127133626000017"`, `{}`, `[]`, `"6901028075831"`}
+	rapid.Check(t, func(t *rapid.T) {
+		secret := rapid.SampledFrom(spellings).Draw(t, "secret")
+		clean, foul, path := "null", secret, ""
+		for range rapid.IntRange(0, 12).Draw(t, "depth") {
+			before := rapid.SliceOfN(rapid.SampledFrom(plain), 0, 3).Draw(t, "before")
+			after := rapid.SliceOfN(rapid.SampledFrom(plain), 0, 3).Draw(t, "after")
+			if rapid.Bool().Draw(t, "array") {
+				wrap := func(inner string) string {
+					return "[" + strings.Join(slices.Concat(before, []string{inner}, after), ", ") + "]"
+				}
+				clean, foul, path = wrap(clean), wrap(foul), fmt.Sprintf("[%d]%s", len(before), path)
+				continue
+			}
+			wrap := func(inner string) string {
+				var fields []string
+				for i, v := range slices.Concat(before, after) {
+					fields = append(fields, fmt.Sprintf(`"f%d": %s`, i, v))
+				}
+				return "{" + strings.Join(slices.Insert(fields, len(before), `"here":`+inner), ",") + "}"
+			}
+			clean, foul, path = wrap(clean), wrap(foul), ".here"+path
+		}
+		r := sale()
+		r.Payload = []byte(clean)
+		if err := CardData(r); err != nil {
+			t.Fatalf("%s is refused: %v", clean, err)
+		}
+		r.Payload = []byte(foul)
+		refusal, ok := errors.AsType[*tideover.Refusal](CardData(r))
+		if !ok || len(refusal.Fields) != 1 || refusal.Fields[0].Field != "payload"+path {
+			t.Fatalf("%s: got %+v, want payload%s", foul, refusal, path)
 		}
 	})
 }

@@ -202,3 +202,14 @@ func TestNew_RefusesWhatIsNoAddress(t *testing.T) {
 		}
 	}
 }
+
+// TestPlatform_KeepsNoCardData: what the platform says of an outcome is kept, shown and printed.
+func TestPlatform_KeepsNoCardData(t *testing.T) {
+	p := serve(t, func(w nethttp.ResponseWriter, r *nethttp.Request) {
+		io.WriteString(w, `{"result":"declined","code":"05","message":"card 4111111111111111 is blocked","reference":"R-1","amount":1299,"currency":"CNY"}`)
+	})
+	a, err := p.Pay(t.Context(), payment)
+	if err != nil || a.Message != "card 411111******1111 is blocked" || a.Reference != "R-1" {
+		t.Errorf("got %+v, %v", a, err)
+	}
+}
