@@ -213,7 +213,7 @@ func (m *model) tell(t *rapid.T, k *modelled, adopt *edge.Draft) {
 			k.paper.delivered, k.paper.acked = false, false
 		}
 		k.state, k.hubSeq, k.paper.hubSeq, k.paper.end, k.paper.undo = next, e.HubSeq, e.HubSeq, result, false
-		k.sent = true // what the hub speaks of has been there
+		k.sent = true        // what the hub speaks of has been there
 		m.through = m.hubSeq // positions are told in order here
 	}
 }

@@ -21,7 +21,6 @@ type sight struct {
 	drafts map[tideover.ID]edge.Draft // of what is there, as the journal has it
 	disk   map[tideover.ID]edge.Draft // of what a crash leaves
 	hubSeq uint64
-	n      int
 }
 
 // Whatever happens to transactions, through crashes too: what is taken of each original, what is like each press and what the shop has taken
