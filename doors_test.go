@@ -93,6 +93,7 @@ var doors = []struct{ from, to, why string }{
 	{"cmd/tideover", "install", "enrols it"},
 	{"cmd/tideover", "control", "asks the running edge"},
 	{"hub", "internal/columns", "pads its commands' columns by display width"},
+	{"cmd/tideover", "internal/command", "finds the command that was called"},
 	{"cmd/tideover", "internal/columns", "pads columns by display width"},
 	{"cmd/tideover-hub", "hub", "runs the hub"},
 	{"cmd/tideover-sandbox", "sandbox", "tells the story"},

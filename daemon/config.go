@@ -6,9 +6,9 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"tideover"
@@ -127,12 +127,23 @@ type reject func(key string, what, hint tideover.Text)
 // text makes one sentence in both languages.
 func text(en, zh string, args ...any) tideover.Text { return tideover.Textf(en, zh, args...) }
 
-// storeName is what a hub calls a store.
-var storeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+// storeNameMax is the length of the longest name that a hub gives a store.
+const storeNameMax = 64
+
+// isStoreName says whether a hub could call a store s.
+func isStoreName(s string) bool {
+	for i, r := range s {
+		alphanumeric := r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || r >= '0' && r <= '9'
+		if !alphanumeric && (i == 0 || !strings.ContainsRune("._-", r)) {
+			return false
+		}
+	}
+	return s != "" && len(s) <= storeNameMax
+}
 
 // check holds every value against what the edge can run with.
 func (c Config) check(bad reject) {
-	if c.Store != "" && !storeName.MatchString(c.Store) {
+	if c.Store != "" && !isStoreName(c.Store) {
 		bad("store", text("%q is not a store's name", "%q 不是有效的门店名", c.Store),
 			text("copy it from the hub (tideover-hub store list): letters, digits, . _ -, at most 64", "请与 hub 上的一致（tideover-hub store list）：字母、数字、. _ -，最多 64 个字符"))
 	}

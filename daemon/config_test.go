@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -173,5 +174,20 @@ func TestConfig_ValidateServesWhatWasNotRead(t *testing.T) {
 	c.Endpoint.Access = "open"
 	if err := c.Validate(); err == nil || !strings.HasPrefix(err.Error(), "endpoint.access: ") {
 		t.Errorf("have %v", err)
+	}
+}
+
+// What a hub would not call a store is found here, not at enrolment; what it would, is taken.
+func TestConfig_KnowsAStoresName(t *testing.T) {
+	hubs := regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`) // as the hub has it
+	for _, name := range []string{"a", "Z", "0", "9", "a.b", "a_b", "a-b", "-", ".a", "_a", "a/b", "a b", "a\n", "\xff", "a\xff", "店", "a店", "@", "[", "`", "{", "a:"} {
+		if isStoreName(name) != hubs.MatchString(name) {
+			t.Errorf("%q: have %v", name, isStoreName(name))
+		}
+	}
+	for n := range 70 {
+		if have := isStoreName(strings.Repeat("a", n)); have != (n >= 1 && n <= 64) {
+			t.Errorf("%d letters: have %v", n, have)
+		}
 	}
 }

@@ -3,15 +3,14 @@ package main
 import (
 	"errors"
 
-	"github.com/spf13/cobra"
-
 	"tideover"
 	"tideover/control"
+	"tideover/internal/command"
 )
 
 // act makes the command of one action from what its help says. outcome says in words what became of the transaction; ok is false where
 // that is not what was asked for.
-func (p *program) act(verb control.Verb, c *cobra.Command, outcome func(control.Action, control.Transaction) (words tideover.Text, ok bool)) *cobra.Command {
+func (p *program) act(verb control.Verb, c *command.Command, outcome func(control.Action, control.Transaction) (words tideover.Text, ok bool)) *command.Command {
 	a := control.Action{Verb: verb}
 	var as string
 	c.Args = p.oneArg("ID")
@@ -19,7 +18,7 @@ func (p *program) act(verb control.Verb, c *cobra.Command, outcome func(control.
 	if verb == control.VerbSettle {
 		c.Flags().StringVar(&as, "as", "", p.t("`END`: approved, declined or reversed", "`结果`：approved、declined 或 reversed"))
 	}
-	c.RunE = func(cmd *cobra.Command, args []string) error {
+	c.RunE = func(cmd *command.Command, args []string) error {
 		if err := p.readID(args[0]); err != nil {
 			return err
 		}
@@ -53,8 +52,8 @@ func (p *program) act(verb control.Verb, c *cobra.Command, outcome func(control.
 // note says something to the person who typed the command.
 func (p *program) note(words tideover.Text) { _, _ = p.err.Write([]byte(words.In(p.in()) + "\n")) }
 
-func (p *program) holdCommand() *cobra.Command {
-	return p.act(control.VerbHold, &cobra.Command{
+func (p *program) holdCommand() *command.Command {
+	return p.act(control.VerbHold, &command.Command{
 		Use: "hold ID", Short: p.t("keep a transaction back that is queued or in doubt", "暂停一笔待发或待查的交易"),
 		Example: "  tideover queue hold 8m3k0q",
 	}, func(_ control.Action, t control.Transaction) (tideover.Text, bool) {
@@ -62,8 +61,8 @@ func (p *program) holdCommand() *cobra.Command {
 	})
 }
 
-func (p *program) releaseCommand() *cobra.Command {
-	return p.act(control.VerbRelease, &cobra.Command{
+func (p *program) releaseCommand() *command.Command {
+	return p.act(control.VerbRelease, &command.Command{
 		Use: "release ID", Short: p.t("let go what is held, or what needs a person", "恢复已暂停或需人工处理的交易"),
 		Long: p.t("Lets a transaction go that is held, or that a restored journal has left for a person to look at. The hub is asked first; what it does\n"+
 			"not know is sent, unless it has expired.",
@@ -74,8 +73,8 @@ func (p *program) releaseCommand() *cobra.Command {
 	})
 }
 
-func (p *program) retryCommand() *cobra.Command {
-	return p.act(control.VerbRetry, &cobra.Command{
+func (p *program) retryCommand() *command.Command {
+	return p.act(control.VerbRetry, &command.Command{
 		Use: "retry ID", Short: p.t("ask again now what became of a transaction", "立即重新查询一笔交易的结果"), Example: "  tideover queue retry 8m3k0q",
 	}, func(_ control.Action, t control.Transaction) (tideover.Text, bool) {
 		if t.Final() {
@@ -85,8 +84,8 @@ func (p *program) retryCommand() *cobra.Command {
 	})
 }
 
-func (p *program) cancelCommand() *cobra.Command {
-	return p.act(control.VerbCancel, &cobra.Command{
+func (p *program) cancelCommand() *command.Command {
+	return p.act(control.VerbCancel, &command.Command{
 		Use: "cancel ID", Short: p.t("have a transaction never executed, or undone", "取消交易：保证不执行，或撤销"),
 		Long: p.t("Cancels a transaction: what was never sent ends at once; anything else the hub decides, once: it is never executed, or executed and\n"+
 			"reversed. The cancel is on disk before this command ends; where the hub does not answer within seconds it takes effect later.",
@@ -104,8 +103,8 @@ func (p *program) cancelCommand() *cobra.Command {
 	})
 }
 
-func (p *program) settleCommand() *cobra.Command {
-	return p.act(control.VerbSettle, &cobra.Command{
+func (p *program) settleCommand() *command.Command {
+	return p.act(control.VerbSettle, &command.Command{
 		Use: "settle ID --as END --reason TEXT", Short: p.t("say how a transaction ended that no machine can resolve", "人工确认无法由机器确定的交易结果"),
 		Long: p.t("Settles a transaction that is manual: ask the platform how it ended, and say it here. The hub's ledger takes it over, and the till is\n"+
 			"told. It goes on record with who said it and why.",
@@ -129,8 +128,8 @@ func onRecord(t control.Transaction) tideover.Text {
 		"已记入日志，将在 hub 应答后生效；请查看：tideover queue show %s", t.ID)
 }
 
-func (p *program) dropCommand() *cobra.Command {
-	return p.act(control.VerbDrop, &cobra.Command{
+func (p *program) dropCommand() *command.Command {
+	return p.act(control.VerbDrop, &command.Command{
 		Use: "drop ID --reason TEXT", Short: p.t("give up what was never sent, or note that what is paid was handed over", "放弃从未发送的交易，或标记已付款交易已交付"),
 		Long: p.t("Ends a transaction of which certainly nothing was sent, or clears an end that its till never acknowledged (paid, not handed over):\n"+
 			"it then counts as acknowledged by you. Anything that may have been sent and has no end is refused.",

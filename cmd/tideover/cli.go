@@ -9,11 +9,10 @@ import (
 	"os"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"tideover"
 	"tideover/control"
 	"tideover/daemon"
+	"tideover/internal/command"
 )
 
 // The exit statuses.
@@ -44,12 +43,7 @@ type program struct {
 func run(ctx context.Context, args []string, s streams) int {
 	p := &program{streams: s, lang: string(langOf(os.Getenv))}
 	p.peekLang(args)
-	root := p.command()
-	root.SetArgs(args)
-	root.SetIn(s.in)
-	root.SetOut(s.out)
-	root.SetErr(s.err)
-	err := root.ExecuteContext(ctx)
+	err := p.command().ExecuteContext(ctx, args)
 	if err == nil {
 		err = p.wrote
 	}
@@ -72,7 +66,7 @@ func langOf(getenv func(string) string) tideover.Lang {
 	return tideover.English
 }
 
-// peekLang looks for --lang before cobra does: help and complaints about flags need it.
+// peekLang looks for --lang before the flags are read: help and complaints about flags need it.
 func (p *program) peekLang(args []string) {
 	for i, a := range args {
 		if a == "--" {
@@ -95,13 +89,13 @@ func (p *program) in() tideover.Lang { return tideover.Lang(p.lang) }
 func (p *program) t(en, zh string) string { return tideover.Text{En: en, Zh: zh}.In(p.in()) }
 
 // command builds the whole tree.
-func (p *program) command() *cobra.Command {
-	root := &cobra.Command{
+func (p *program) command() *command.Command {
+	root := &command.Command{
 		Use:     "tideover",
 		Short:   p.t("Keeps a shop's tills paying while its network fails", "网络中断时，让门店照常收款"),
 		Example: "  tideover run --config /etc/tideover/tideover.toml\n  tideover status",
-		Args:    p.noArgs, RunE: p.usageOnly, SilenceErrors: true, SilenceUsage: true,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		Args:    p.noArgs, RunE: p.usageOnly, FlagErrorFunc: p.badFlag, HelpFunc: p.help,
+		PersistentPreRunE: func(*command.Command, []string) error {
 			if p.lang != string(tideover.English) && p.lang != string(tideover.Chinese) {
 				bad := p.lang
 				p.lang = string(langOf(os.Getenv))
@@ -115,39 +109,35 @@ func (p *program) command() *cobra.Command {
 	f.StringVar(&p.lang, "lang", p.lang, p.t("`LANGUAGE` of messages: en or zh (default from LC_ALL, LANG)", "消息`语言`：en 或 zh（默认取自 LC_ALL、LANG）"))
 	f.Lookup("lang").DefValue = "" // it depends on the environment
 	f.BoolP("help", "h", false, p.t("help for this command", "显示帮助"))
-	root.SetFlagErrorFunc(p.badFlag)
-	root.SetUsageFunc(func(cmd *cobra.Command) error { return p.usage(cmd.OutOrStderr(), cmd) })
-	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { p.help(cmd) })
-	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetHelpCommand(p.helpCommand())
-	cobra.EnableCommandSorting = false // in the order in which a technician meets them
-	root.AddCommand(p.runCommand(), p.enrollCommand(), p.statusCommand(), p.terminalCommand(), p.queueCommand(), p.journalCommand(), p.rulesCommand(), p.configCommand(),
-		p.versionCommand())
+	// In the order in which a technician meets them.
+	root.AddCommand(p.runCommand(), p.enrollCommand(), p.statusCommand(), p.terminalCommand(), p.queueCommand(), p.journalCommand(),
+		p.rulesCommand(), p.configCommand(), p.versionCommand(), p.helpCommand())
 	return root
 }
 
-func (p *program) helpCommand() *cobra.Command {
-	return &cobra.Command{
+func (p *program) helpCommand() *command.Command {
+	return &command.Command{
 		Use: "help [COMMAND]", Short: p.t("help for a command", "显示命令的帮助"), Hidden: true,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			found, rest, err := cmd.Root().Find(args)
-			if err != nil || len(rest) > 0 {
+		RunE: func(cmd *command.Command, args []string) error {
+			found, rest := cmd.Root().Find(args)
+			if len(rest) > 0 {
 				return p.misuse("tideover", "unknown command %q", "未知命令 %q", strings.Join(args, " "))
 			}
-			return found.Help()
+			p.help(found)
+			return nil
 		},
 	}
 }
 
 // group is a command that only holds others.
-func (p *program) group(use, short, example string, subs ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Example: example, Args: p.noArgs, RunE: p.usageOnly}
+func (p *program) group(use, short, example string, subs ...*command.Command) *command.Command {
+	c := &command.Command{Use: use, Short: short, Example: example, Args: p.noArgs, RunE: p.usageOnly}
 	c.AddCommand(subs...)
 	return c
 }
 
 // usageOnly answers a command that says nothing by itself.
-func (p *program) usageOnly(cmd *cobra.Command, _ []string) error {
+func (p *program) usageOnly(cmd *command.Command, _ []string) error {
 	if err := p.usage(p.err, cmd); err != nil {
 		return err
 	}
@@ -169,7 +159,7 @@ func (p *program) client() (*control.Client, error) {
 }
 
 // jsonFlag gives a reading command its --json.
-func (p *program) jsonFlag(c *cobra.Command) *cobra.Command {
+func (p *program) jsonFlag(c *command.Command) *command.Command {
 	c.Flags().BoolVar(&p.json, "json", false, p.t("print JSON", "以 JSON 输出"))
 	return c
 }

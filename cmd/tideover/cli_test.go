@@ -21,12 +21,12 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"github.com/spf13/cobra"
 	"go.etcd.io/bbolt"
 
 	"tideover"
 	"tideover/control"
 	"tideover/hub"
+	"tideover/internal/command"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -195,8 +195,8 @@ func call(t *testing.T, args ...string) (status int, out, words string) {
 func TestHelp_IsWhatItWas(t *testing.T) {
 	for _, lang := range []string{"en", "zh"} {
 		var all strings.Builder
-		var walk func(path []string, c *cobra.Command)
-		walk = func(path []string, c *cobra.Command) {
+		var walk func(path []string, c *command.Command)
+		walk = func(path []string, c *command.Command) {
 			status, out, words := call(t, append(path, "--help", "--lang", lang)...)
 			if status != exitWell || words != "" {
 				t.Errorf("%v --help: status %d, %s", path, status, words)

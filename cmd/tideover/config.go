@@ -5,22 +5,21 @@ import (
 	"os"
 	"runtime"
 
-	"github.com/spf13/cobra"
-
 	"tideover"
 	"tideover/daemon"
+	"tideover/internal/command"
 )
 
-func (p *program) configCommand() *cobra.Command {
+func (p *program) configCommand() *command.Command {
 	return p.group("config", p.t("the configuration", "检查和查看配置"), "  tideover config check",
 		p.checkConfig(), p.showConfig())
 }
 
-func (p *program) checkConfig() *cobra.Command {
-	return &cobra.Command{
+func (p *program) checkConfig() *command.Command {
+	return &command.Command{
 		Use: "check [FILE]", Short: p.t("check a configuration and name every error", "检查配置文件并列出所有错误"), Args: p.upToOneArg("FILE"),
 		Example: "  tideover config check /etc/tideover/tideover.toml",
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(_ *command.Command, args []string) error {
 			if len(args) == 1 {
 				p.config = args[0]
 			}
@@ -39,11 +38,11 @@ func (p *program) checkConfig() *cobra.Command {
 	}
 }
 
-func (p *program) showConfig() *cobra.Command {
-	return p.jsonFlag(&cobra.Command{
+func (p *program) showConfig() *command.Command {
+	return p.jsonFlag(&command.Command{
 		Use: "show", Short: p.t("print the configuration in effect, and where each value comes from", "输出生效的配置，以及每个值的来源"), Args: p.noArgs,
 		Example: "  tideover config show\n  TIDEOVER_ENDPOINT_LISTEN=127.0.0.1:8400 tideover config show --json",
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(*command.Command, []string) error {
 			c, err := p.load()
 			if err != nil {
 				return err
@@ -67,10 +66,10 @@ type version struct {
 	Arch    string `json:"arch"`
 }
 
-func (p *program) versionCommand() *cobra.Command {
-	return p.jsonFlag(&cobra.Command{
+func (p *program) versionCommand() *command.Command {
+	return p.jsonFlag(&command.Command{
 		Use: "version", Short: p.t("print the version", "显示版本"), Args: p.noArgs, Example: "  tideover version --json",
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(*command.Command, []string) error {
 			v := version{tideover.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH}
 			return p.print(v, func() { p.line(fmt.Sprintf("tideover %s (%s %s/%s)", v.Version, v.Go, v.OS, v.Arch)) })
 		},

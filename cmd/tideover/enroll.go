@@ -7,12 +7,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"tideover"
 	"tideover/control"
 	"tideover/daemon"
 	"tideover/install"
+	"tideover/internal/command"
 )
 
 // Limits of an enrolment.
@@ -22,15 +21,15 @@ const (
 	runningMax = 3 * time.Second  // for a daemon that runs already to say so
 )
 
-func (p *program) enrollCommand() *cobra.Command {
-	return p.jsonFlag(&cobra.Command{
+func (p *program) enrollCommand() *command.Command {
+	return p.jsonFlag(&command.Command{
 		Use: "enroll TOKEN", Short: p.t("make this machine a store's edge, with a one-time token", "用一次性令牌将本机注册为门店设备"), Args: p.oneArg("TOKEN"),
 		Long: p.t("Makes a key on this machine, gets the store's certificate, its terminals and its secret from the hub, and writes them into the\n"+
 			"state directory. The token comes from `tideover-hub store add NAME` and works once; \"-\" reads it from standard input.\n"+
 			"A journal that is there already is kept.",
 			"在本机生成密钥，从 hub 获取门店的证书、终端和密钥，并写入状态目录。令牌由 `tideover-hub store add 名称` 生成，\n只能使用一次；写 \"-\" 则从标准输入读取。已有的日志会保留。"),
 		Example: "  tideover enroll tov1.o2FhgXJodWI...\n  ssh hub tideover-hub store add shop-0001 | tideover enroll -",
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *command.Command, args []string) error {
 			token := args[0]
 			if token == "-" {
 				b, err := io.ReadAll(io.LimitReader(p.streams.in, tokenMax))

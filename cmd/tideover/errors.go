@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"tideover"
 	"tideover/control"
 	"tideover/install"
+	"tideover/internal/command"
 )
 
 // failure is an error of the command line itself.
@@ -115,8 +115,8 @@ func (p *program) misuse(command, en, zh string, args ...any) error {
 	}
 }
 
-// badFlag says what is wrong with a flag; cobra knows English alone.
-func (p *program) badFlag(cmd *cobra.Command, err error) error {
+// badFlag says what is wrong with a flag; pflag knows English alone.
+func (p *program) badFlag(cmd *command.Command, err error) error {
 	at := cmd.CommandPath()
 	if e, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		return p.misuse(at, "there is no flag %s", "没有选项 %s", flagName(e.GetSpecifiedName()))
@@ -139,7 +139,7 @@ func flagName(name string) string {
 }
 
 // noArgs refuses arguments; on the root and on groups that is an unknown command.
-func (p *program) noArgs(cmd *cobra.Command, args []string) error {
+func (p *program) noArgs(cmd *command.Command, args []string) error {
 	switch {
 	case len(args) == 0:
 		return nil
@@ -151,8 +151,8 @@ func (p *program) noArgs(cmd *cobra.Command, args []string) error {
 }
 
 // oneArg wants exactly one argument; name says which.
-func (p *program) oneArg(name string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
+func (p *program) oneArg(name string) command.PositionalArgs {
+	return func(cmd *command.Command, args []string) error {
 		if len(args) == 1 {
 			return nil
 		}
@@ -161,8 +161,8 @@ func (p *program) oneArg(name string) cobra.PositionalArgs {
 }
 
 // upToOneArg takes one argument or none.
-func (p *program) upToOneArg(name string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
+func (p *program) upToOneArg(name string) command.PositionalArgs {
+	return func(cmd *command.Command, args []string) error {
 		if len(args) == 0 {
 			return nil
 		}

@@ -7,22 +7,21 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"tideover"
 	"tideover/control"
 	"tideover/internal/columns"
+	"tideover/internal/command"
 )
 
-func (p *program) exportQueue() *cobra.Command {
-	return p.jsonFlag(&cobra.Command{
+func (p *program) exportQueue() *command.Command {
+	return p.jsonFlag(&command.Command{
 		Use: "export", Short: p.t("write out every transaction in the journal", "导出日志中的全部交易"), Args: p.noArgs,
 		Long: p.t("Writes out every transaction in the journal, the newest first: as CSV with a line of names, or with --json as one line of JSON each,\n"+
 			"with its history. Amounts are in minor units, times in UTC. No payload and no pay code is ever part of it.\n"+
 			"Text that a spreadsheet would take for a formula has an apostrophe put before it.",
 			"导出日志中的全部交易，最新的在前：默认为带表头的 CSV；--json 时每笔一行 JSON，含经过。\n金额以最小货币单位表示，时间为 UTC。绝不包含支付报文和付款码。\n会被表格软件当作公式的文字前加撇号。"),
 		Example: "  tideover queue export > transactions.csv\n  tideover queue export --json | gzip > transactions.jsonl.gz",
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *command.Command, _ []string) error {
 			client, err := p.client()
 			if err != nil {
 				return err

@@ -4,14 +4,14 @@ import (
 	"io"
 	"strings"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"tideover/internal/columns"
+	"tideover/internal/command"
 )
 
 // help prints what a command is for, then how it is used.
-func (p *program) help(cmd *cobra.Command) {
+func (p *program) help(cmd *command.Command) {
 	about := cmd.Long
 	if about == "" {
 		about = cmd.Short
@@ -25,8 +25,8 @@ func (p *program) help(cmd *cobra.Command) {
 	}
 }
 
-// usage prints how a command is used: cobra's own knows neither Chinese nor how wide it is.
-func (p *program) usage(w io.Writer, cmd *cobra.Command) error {
+// usage prints how a command is used.
+func (p *program) usage(w io.Writer, cmd *command.Command) error {
 	var b strings.Builder
 	section := func(en, zh string, rows [][]string) {
 		if len(rows) > 0 {
@@ -34,12 +34,9 @@ func (p *program) usage(w io.Writer, cmd *cobra.Command) error {
 			_ = columns.Write(&b, rows) // a Builder takes everything
 		}
 	}
-	line := cmd.UseLine()
-	switch {
-	case cmd.HasAvailableSubCommands():
+	line := cmd.UseLine() + p.t(" [flags]", " [选项]")
+	if cmd.HasSubCommands() {
 		line = cmd.CommandPath() + p.t(" COMMAND", " 命令")
-	default:
-		line = strings.TrimSuffix(line, " [flags]") + p.t(" [flags]", " [选项]")
 	}
 	b.WriteString(p.t("Usage:", "用法：") + "\n  " + line + "\n")
 	var commands [][]string

@@ -5,20 +5,19 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/spf13/cobra"
-
 	"tideover"
 	"tideover/control"
 	"tideover/daemon"
+	"tideover/internal/command"
 )
 
-func (p *program) journalCommand() *cobra.Command {
+func (p *program) journalCommand() *command.Command {
 	return p.group("journal", p.t("the record of everything that happened", "校验本机日志"), "  tideover journal verify", p.verifyJournal())
 }
 
-func (p *program) verifyJournal() *cobra.Command {
+func (p *program) verifyJournal() *command.Command {
 	var anchor string
-	c := p.jsonFlag(&cobra.Command{
+	c := p.jsonFlag(&command.Command{
 		Use: "verify [FILE]", Short: p.t("check that nothing in the journal was changed, removed or moved", "检查日志没有被改动、删除或移位"), Args: p.upToOneArg("FILE"),
 		Long: p.t("Looks at every entry of the journal: the hash chain, the order, each transaction's own events, and the sealed parts; and whether every\n"+
 			"head of the chain that the hub keeps is on it. The daemon does it while it sells; where none runs, or for a FILE, the file is read here.\n"+
@@ -31,7 +30,7 @@ func (p *program) verifyJournal() *cobra.Command {
 				"守护进程没有运行时，请从 hub 复制链头（tideover-hub store show 门店）。比该链头更新的记录若被截断则无法发现。\n"+
 				"校验通过时退出码为 0，不通过时为 1。"),
 		Example: "  tideover journal verify\n  tideover journal verify --json\n  tideover journal verify --anchor 1048592:9f86d081... /mnt/copy/queue.db",
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *command.Command, args []string) error {
 			j, err := p.lookAtJournal(cmd, args, anchor)
 			if err != nil {
 				return err
@@ -53,7 +52,7 @@ func (p *program) verifyJournal() *cobra.Command {
 }
 
 // lookAtJournal asks the daemon, or reads a file: the one that is named, or the journal where no daemon runs.
-func (p *program) lookAtJournal(cmd *cobra.Command, args []string, anchor string) (control.Journal, error) {
+func (p *program) lookAtJournal(cmd *command.Command, args []string, anchor string) (control.Journal, error) {
 	if len(args) == 1 {
 		return daemon.VerifyJournal(args[0], anchor)
 	}
@@ -122,8 +121,8 @@ func (p *program) anchored(j control.Journal) string {
 	}
 }
 
-func (p *program) rulesCommand() *cobra.Command {
-	return p.jsonFlag(&cobra.Command{
+func (p *program) rulesCommand() *command.Command {
+	return p.jsonFlag(&command.Command{
 		Use: "rules", Short: p.t("the shop's rules over time, and how much each version judged", "查看规则的各个版本及其判定的交易数"), Args: p.noArgs,
 		Long: p.t("Lists every version of the shop's rules ([limits], [duplicates]) that is on record in the journal, the newest first: since when, what had\n"+
 			"changed against the one before, and how many transactions were accepted under it. `tideover queue show ID` names the version of one\n"+
@@ -131,7 +130,7 @@ func (p *program) rulesCommand() *cobra.Command {
 			"列出日志中记录的规则（[limits]、[duplicates]）的各个版本，最新的在前：生效时间、与前一版本的差别、在其下受理的交易数。\n"+
 				"`tideover queue show 编号` 显示某笔交易所用的版本；--json 含每个版本的全部规则。"),
 		Example: "  tideover rules\n  tideover rules --json",
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *command.Command, _ []string) error {
 			client, err := p.client()
 			if err != nil {
 				return err

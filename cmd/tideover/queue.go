@@ -5,26 +5,25 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"tideover"
 	"tideover/control"
+	"tideover/internal/command"
 )
 
-func (p *program) queueCommand() *cobra.Command {
+func (p *program) queueCommand() *command.Command {
 	return p.group("queue", p.t("the transactions in this router's journal", "查看和处理本机日志中的交易"), "  tideover queue list --state in_doubt",
 		p.listQueue(), p.showQueue(), p.holdCommand(), p.releaseCommand(), p.retryCommand(), p.cancelCommand(), p.settleCommand(),
 		p.dropCommand(), p.exportQueue())
 }
 
-func (p *program) listQueue() *cobra.Command {
+func (p *program) listQueue() *command.Command {
 	var state string
 	var f control.Filter
-	c := p.jsonFlag(&cobra.Command{
+	c := p.jsonFlag(&command.Command{
 		Use: "list", Short: p.t("list transactions, the newest first", "列出交易，最新的在前"), Args: p.noArgs,
 		Long:    p.t("Lists transactions, the newest first.\n\nStates: ", "列出交易，最新的在前。\n\n状态：") + p.stateList(),
 		Example: "  tideover queue list --state in_doubt\n  tideover queue list --terminal till-1 --limit 20 --json\n  tideover queue list --not-handed-over",
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *command.Command, _ []string) error {
 			if state != "" {
 				if err := f.State.UnmarshalText([]byte(state)); err != nil {
 					return p.misuse(cmd.CommandPath(), "there is no state %q", "没有状态 %q", state)
@@ -82,11 +81,11 @@ func (p *program) mark(t control.Transaction) string {
 	return ""
 }
 
-func (p *program) showQueue() *cobra.Command {
-	return p.jsonFlag(&cobra.Command{
+func (p *program) showQueue() *command.Command {
+	return p.jsonFlag(&command.Command{
 		Use: "show ID", Short: p.t("show a transaction and its history", "查看一笔交易及其经过"), Args: p.oneArg("ID"),
 		Example: "  tideover queue show 8m3k0q6tq2v9c4x1n5r7w8y0zc\n  tideover queue show 8m3k0q --json",
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *command.Command, args []string) error {
 			if err := p.readID(args[0]); err != nil {
 				return err
 			}

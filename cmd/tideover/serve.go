@@ -9,18 +9,17 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"tideover"
 	"tideover/daemon"
+	"tideover/internal/command"
 )
 
 // drainMax is how long a signalled daemon may take to end what it is doing; then the process ends all the same. Whatever was answered
 // is on disk by then: ending is always safe.
 const drainMax = 9500 * time.Millisecond
 
-func (p *program) runCommand() *cobra.Command {
-	return &cobra.Command{
+func (p *program) runCommand() *command.Command {
+	return &command.Command{
 		Use: "run", Short: p.t("run the daemon in the foreground", "在前台运行守护进程"), Args: p.noArgs,
 		Long: p.t(`Runs the daemon in the foreground; this is what the service runs.
 
@@ -30,7 +29,7 @@ SIGTERM drains it and ends it within 10 seconds; a second one ends it at once. S
 SIGTERM 使其收尾并在 10 秒内退出；再次收到则立即退出。SIGHUP 重新读取配置：改动的规则
 （[limits]、[duplicates]）立即生效，需要重启的改动会写入日志。`),
 		Example: "  tideover run --config /etc/tideover/tideover.toml",
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *command.Command, _ []string) error {
 			c, err := daemon.LoadConfig(daemon.Source{Path: p.config, Environ: os.Environ()})
 			if err != nil {
 				return p.missingConfig(err)

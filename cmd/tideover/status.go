@@ -5,20 +5,19 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"tideover"
 	"tideover/control"
+	"tideover/internal/command"
 )
 
-func (p *program) statusCommand() *cobra.Command {
-	return p.jsonFlag(&cobra.Command{
+func (p *program) statusCommand() *command.Command {
+	return p.jsonFlag(&command.Command{
 		Use: "status", Short: p.t("show how the running daemon is", "查看守护进程的状态"), Args: p.noArgs,
 		Long: p.t("Shows how the running daemon is on one screen: what is wrong and what to do first, then the facts.\n"+
 			"It exits with 0 if all is well, with 1 if something needs attention, and with 3 if no daemon answers.",
 			"在一屏内显示守护进程的状态：先说问题和处理办法，再列明细。\n一切正常时退出码为 0，需要处理时为 1，守护进程没有应答时为 3。"),
 		Example: "  tideover status\n  tideover status --json",
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *command.Command, _ []string) error {
 			client, err := p.client()
 			if err != nil {
 				return err

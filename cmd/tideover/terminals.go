@@ -5,26 +5,25 @@ import (
 	"net/netip"
 	"strconv"
 
-	"github.com/spf13/cobra"
-
 	"tideover"
 	"tideover/control"
+	"tideover/internal/command"
 )
 
-func (p *program) terminalCommand() *cobra.Command {
+func (p *program) terminalCommand() *command.Command {
 	return p.group("terminal", p.t("the tills that are allowed in", "管理允许接入的终端"), "  tideover terminal pair --name till-1\n  tideover terminal list",
 		p.pairCommand(), p.listTerminals(), p.revokeCommand())
 }
 
-func (p *program) pairCommand() *cobra.Command {
+func (p *program) pairCommand() *command.Command {
 	var name, replace string
-	c := p.jsonFlag(&cobra.Command{
+	c := p.jsonFlag(&command.Command{
 		Use: "pair", Short: p.t("make a code that lets one till in", "生成配对码，允许一台终端接入"), Args: p.noArgs,
 		Long: p.t("Makes a code of six digits that lets one till in. It lives five minutes and dies after five wrong tries.\n"+
 			"With --replace, a new box takes over the name and the past of a till that is broken; the old box is out.",
 			"生成六位配对码，允许一台终端接入。有效期五分钟，输错五次即失效。\n使用 --replace 时，新设备接替故障终端的名称和历史记录，旧设备随即失效。"),
 		Example: "  tideover terminal pair --name till-1\n  tideover terminal pair --replace till-1",
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *command.Command, _ []string) error {
 			if name != "" && replace != "" {
 				return p.misuse(cmd.CommandPath(), "--name and --replace exclude each other", "--name 和 --replace 不能同时使用")
 			}
@@ -63,10 +62,10 @@ func (p *program) reachable(listen string) string {
 	return fmt.Sprintf(p.t("port %d of this router", "本机的 %d 端口"), addr.Port())
 }
 
-func (p *program) listTerminals() *cobra.Command {
-	return p.jsonFlag(&cobra.Command{
+func (p *program) listTerminals() *command.Command {
+	return p.jsonFlag(&command.Command{
 		Use: "list", Short: p.t("list the tills", "列出终端"), Args: p.noArgs, Example: "  tideover terminal list --json",
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *command.Command, _ []string) error {
 			client, err := p.client()
 			if err != nil {
 				return err
@@ -96,11 +95,11 @@ func (p *program) terminalTable(l control.TerminalList) {
 	p.sheet(rows)
 }
 
-func (p *program) revokeCommand() *cobra.Command {
-	return &cobra.Command{
+func (p *program) revokeCommand() *command.Command {
+	return &command.Command{
 		Use: "revoke NAME", Short: p.t("shut a till out at once; what it sold stays", "立即禁止一台终端接入；其交易保留"), Args: p.oneArg("NAME"),
 		Example: "  tideover terminal revoke till-1",
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *command.Command, args []string) error {
 			if args[0] == "" {
 				return &failure{
 					what: tideover.Textf("a till's name is not empty", "终端名称不能为空"),
