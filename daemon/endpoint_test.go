@@ -175,6 +175,9 @@ func TestEndpoint_RunsItsOwnExamples(t *testing.T) {
 	run("POST", transactions, "advice")
 	run("POST", transactions, "other-body")
 	run("POST", transactions, "malformed")
+	run("POST", transactions, "unknown-original")
+	run("POST", transactions, "same-order")
+	run("POST", transactions, "another-purchase")
 	if page := run("GET", transactions, "by-key"); !strings.Contains(string(page.body), fmt.Sprint(sold.field(t, "id"))) {
 		t.Errorf("by key: %s", page.body)
 	}

@@ -161,7 +161,7 @@ func checkJSON(body []byte) error {
 		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 			at = syntax.Offset
 		}
-		return malformed("the body is not JSON: byte %[1]d: %[2]v", "请求体不是有效的 JSON：第 %[1]d 字节：%[2]v", at, err)
+		return malformed("the body is not JSON: byte %[1]d: %[2]v", "请求体不是有效的 JSON：错误位于第 %[1]d 字节", at, err)
 	}
 	if at := loneSurrogate(body); at >= 0 {
 		return malformed("the body is not JSON: byte %d: half of a surrogate pair", "请求体不是有效的 JSON：第 %d 字节：代理对不完整", at+1)
@@ -171,11 +171,18 @@ func checkJSON(body []byte) error {
 	return checkValue(d, "", 1)
 }
 
+// brokenJSON: the decoder speaks English alone.
+func brokenJSON(err error) error {
+	return &tideover.Refusal{Code: tideover.CodeInvalidRequest, Detail: tideover.Text{
+		En: "the body is not JSON: " + err.Error(), Zh: "请求体不是有效的 JSON",
+	}}
+}
+
 // checkValue walks over the next value of valid JSON.
 func checkValue(d *json.Decoder, path string, depth int) error {
 	token, err := d.Token()
 	if err != nil {
-		return malformed("the body is not JSON: %v", "请求体不是有效的 JSON：%v", err)
+		return brokenJSON(err)
 	}
 	open, ok := token.(json.Delim)
 	if !ok {
@@ -190,7 +197,7 @@ func checkValue(d *json.Decoder, path string, depth int) error {
 		if open == '{' {
 			name, err := d.Token()
 			if err != nil {
-				return malformed("the body is not JSON: %v", "请求体不是有效的 JSON：%v", err)
+				return brokenJSON(err)
 			}
 			field := name.(string)
 			inner = strings.TrimPrefix(path+"."+clip(field), ".")

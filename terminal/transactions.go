@@ -310,7 +310,9 @@ type params struct{ url.Values }
 func (x *exchange) query(known ...string) (params, error) {
 	values, err := url.ParseQuery(x.r.URL.RawQuery)
 	if err != nil {
-		return params{}, malformed("the query after ? is malformed: %v", "? 之后的查询参数有误：%v", err)
+		return params{}, &tideover.Refusal{Code: tideover.CodeInvalidRequest, Detail: tideover.Text{
+			En: "the query after ? is malformed: " + err.Error(), Zh: "? 之后的查询参数有误，例如百分号编码不完整",
+		}}
 	}
 	var bad []tideover.FieldError
 	for name, given := range values {
