@@ -113,7 +113,10 @@ var apiCalls = []apiCall{
 	{method: "POST", path: "/v1/cancel", body: map[string]any{"key": "k"}},
 	{method: "POST", path: "/v1/pair", body: map[string]any{"code": "123456", "name": "till-9"}},
 	{method: "GET", path: "/v1/events", headers: map[string]string{"Last-Event-ID": "1"}, stream: true},
-	{method: "POST", path: "/v1/settlements", headers: map[string]string{"Idempotency-Key": "KEY"}, body: map[string]any{}},
+	{method: "POST", path: "/v1/settlements", headers: map[string]string{"Idempotency-Key": "KEY"}, body: map[string]any{
+		"from": nil, "to": nil, "totals": []any{map[string]any{"kind": "sale", "currency": "CNY", "count": 1, "amount": 1299}},
+		"items": []any{map[string]any{"id": nil, "key": "k-1", "kind": "sale", "amount": 1299, "currency": "CNY", "state": "approved"}},
+	}},
 	{method: "GET", path: "/v1/settlements/{id}", query: []string{"wait"}},
 	{method: "GET", path: "/v1/health"},
 	{method: "GET", path: "/v1/openapi.json"},
@@ -219,6 +222,9 @@ func (c *canary) everywhere(call apiCall) {
 		if call.body == nil {
 			continue
 		}
+		for _, leaf := range leaves(call.body) {
+			c.press(at("field "+fmt.Sprint(leaf...), what), call, func(_ *http.Request, body map[string]any) { put(body, leaf, secret) })
+		}
 		for _, field := range slices.Sorted(maps.Keys(call.body)) {
 			c.press(at("field "+field, what), call, func(_ *http.Request, body map[string]any) { body[field] = secret })
 			c.press(at("inside of field "+field, what), call, func(_ *http.Request, body map[string]any) {
@@ -248,6 +254,39 @@ func (c *canary) everywhere(call apiCall) {
 			body[field] = map[string]any{"x": json.RawMessage("4.929761083542198e15")}
 		})
 	}
+}
+
+// leaves returns the way to everything inside of a value that has fields or places of its own.
+func leaves(v any) (all [][]any) {
+	var under func(v any, way []any)
+	under = func(v any, way []any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for _, name := range slices.Sorted(maps.Keys(v)) {
+				under(v[name], append(slices.Clip(way), name))
+			}
+		case []any:
+			for i := range v {
+				under(v[i], append(slices.Clip(way), i))
+			}
+		default:
+			all = append(all, way)
+		}
+	}
+	under(v, nil)
+	return slices.DeleteFunc(all, func(way []any) bool { return len(way) < 2 })
+}
+
+// put puts something at the end of a way.
+func put(v any, way []any, something any) {
+	for _, step := range way[:len(way)-1] {
+		if name, ok := step.(string); ok {
+			v = v.(map[string]any)[name]
+		} else {
+			v = v.([]any)[step.(int)]
+		}
+	}
+	v.(map[string]any)[way[len(way)-1].(string)] = something // no list of the calls ends in a bare value
 }
 
 // TestCanary_IsNowhereInClear puts card data into every place of every call of tills and technicians, over real connections to a real
