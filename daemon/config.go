@@ -170,11 +170,7 @@ func (c Config) check(bad reject) {
 	}
 	checkAddresses("hub.addresses", c.Hub.Addresses, bad)
 	c.checkUplinks(bad)
-	c.checkLimits(bad)
-	c.Methods.Check(bad)
-	if a := c.Duplicates.Action; a != rules.ActionRefuse && a != rules.ActionAllow {
-		bad("duplicates.action", text("%q is unknown", "未知的 %q", a), text(`write "refuse" or "allow"`, `请写 "refuse" 或 "allow"`))
-	}
+	c.checkRules(bad)
 }
 
 func loopback(host string) bool {
@@ -236,35 +232,27 @@ func (c Config) checkUplinks(bad reject) {
 	}
 }
 
-func (c Config) checkLimits(bad reject) {
-	l := c.Limits
-	zero := text("write 0 for no limit", "0 表示不限")
-	for _, v := range []struct {
-		key   string
-		value int64
-	}{
-		{"sale_max", l.SaleMax},
-		{"sale_min", l.SaleMin},
-		{"refund_max", l.RefundMax},
-		{"refund_min", l.RefundMin},
-		{"advice_max", l.AdviceMax},
-		{"advice_min", l.AdviceMin},
-		{"offline_count_max", int64(l.OfflineCountMax)},
-		{"offline_amount_max", l.OfflineAmountMax},
-	} {
-		if v.value < 0 {
-			bad("limits."+v.key, text("%d is below 0", "%d 小于 0", v.value), zero)
+// checkRules says which rules could take nothing of a kind, or are none.
+func (c Config) checkRules(bad reject) {
+	for _, p := range c.Rules().Check() {
+		if p.Grave {
+			bad(p.Key, c.beside(p), p.Hint)
 		}
 	}
-	for _, b := range []struct {
-		kind     string
-		min, max int64
-	}{{"sale", l.SaleMin, l.SaleMax}, {"refund", l.RefundMin, l.RefundMax}, {"advice", l.AdviceMin, l.AdviceMax}} {
-		if b.max > 0 && b.min > b.max {
-			bad("limits."+b.kind+"_min", text("%[1]d is above %[3]s_max, %[2]d: no %[3]s would be taken", "%[1]d 大于 %[3]s_max 的 %[2]d：任何 %[3]s 都会被拒绝", b.min, b.max, b.kind),
-				text("correct one of the two", "请修改其中一个"))
-		}
+}
+
+// beside is what is wrong with a rule, and where that stands which it contradicts.
+func (c Config) beside(p rules.Complaint) tideover.Text {
+	if p.Other == "" || c.file == nil {
+		return p.What
 	}
+	where := text("%[1]s is the default", "%[1]s 为默认值", p.Other)
+	if name, line := c.file.Where(p.Other); c.file.Given(p.Other) && line > 0 {
+		where = text("%s is at %s:%d", "%s 位于 %s:%d", p.Other, name, line)
+	} else if c.file.Given(p.Other) {
+		where = text("%s is from %s", "%s 来自 %s", p.Other, name)
+	}
+	return tideover.Text{En: p.What.En + " (" + where.En + ")", Zh: p.What.Zh + "（" + where.Zh + "）"}
 }
 
 // Complete takes what the enrolment knows: the store, and the hub's addresses where the configuration has none. A configuration that
@@ -321,11 +309,15 @@ func (c Config) served() Config {
 	return c
 }
 
-// Warnings are what a technician should know about a configuration that is well: values that this version does not act on, and
-// variables of the environment that belong to no key. Each explains itself in both languages.
+// Warnings are what a technician should know about a configuration that is well: rules that do not do together what they seem to, values that
+// this version does not act on, and variables of the environment that belong to no key. Each explains itself in both languages.
 func (c Config) Warnings() (all []*conf.Error) {
 	if c.file == nil {
 		return nil
+	}
+	for _, p := range c.Rules().Check() {
+		file, line := c.file.Where(p.Key)
+		all = append(all, &conf.Error{File: file, Line: line, Key: p.Key, What: c.beside(p), Hint: p.Hint})
 	}
 	for _, change := range c.served().Changes(c) {
 		if !c.file.Given(change.Key) {

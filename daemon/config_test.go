@@ -82,7 +82,7 @@ func TestLoadConfig_NamesFileLineAndKey(t *testing.T) {
 		"[[uplink]]\ninterface = \"a\"\nkind = \"fibre\"\n":                        `:3: uplink[0].kind: "fibre" is unknown`,
 		"[[uplink]]\ninterface = \"a\"\nkind = \"wired\"\nmonthly_cap = \"1GB\"\n": ":4: uplink[0].monthly_cap: only a metered uplink",
 		"[limits]\nsale_max = -1\n":                                                ":2: limits.sale_max: -1 is below 0",
-		"[limits]\nsale_max = 5\nsale_min = 9\n":                                   ":3: limits.sale_min: 9 is above sale_max, 5",
+		"[limits]\nsale_max = 5\nsale_min = 9\n":                                   ":3: limits.sale_min: 9 is above limits.sale_max, 5: no sale would be taken (limits.sale_max is at ",
 		"[[method]]\nname = \"qr\"\nmay_wait = false\n":                            `:1: method[0].offer: "qr" may not wait, and nothing is offered instead`,
 		"[[method]]\nname = \"qr\"\n[[method]]\nname = \"QR\"\n":                   `:4: method[1].name: "QR" stands there twice`,
 		"[[method]]\nname = \"qr\"\nmay_wait = \"no\"\n":                           `:3: method[0].may_wait: wants `,

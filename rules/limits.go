@@ -27,45 +27,6 @@ func DefaultLimits() Limits {
 	return Limits{OfflineCountMax: 1000, OfflineAgeMax: 72 * time.Hour}
 }
 
-// LimitError is a limit that no shop can mean.
-type LimitError struct {
-	Key  string // as in the file: "limits.sale_min"
-	Text tideover.Text
-}
-
-// Error implements error, in English.
-func (e *LimitError) Error() string { return e.Key + ": " + e.Text.En }
-
-// Validate says what is wrong with the first limit that is, as a [*LimitError].
-func (l Limits) Validate() error {
-	for _, bound := range []struct {
-		key   string
-		value int64
-	}{
-		{"sale_max", l.SaleMax},
-		{"sale_min", l.SaleMin},
-		{"refund_max", l.RefundMax},
-		{"refund_min", l.RefundMin},
-		{"advice_max", l.AdviceMax},
-		{"advice_min", l.AdviceMin},
-		{"refund_window", int64(l.RefundWindow)},
-		{"offline_count_max", int64(l.OfflineCountMax)},
-		{"offline_amount_max", l.OfflineAmountMax},
-		{"offline_age_max", int64(l.OfflineAgeMax)},
-	} {
-		if bound.value < 0 {
-			return &LimitError{"limits." + bound.key, tideover.Text{En: "is below 0; 0 means no limit", Zh: "小于 0；0 表示不限"}}
-		}
-	}
-	for _, k := range []tideover.Kind{tideover.KindSale, tideover.KindRefund, tideover.KindAdvice} {
-		if b, _ := l.of(k); b.max != 0 && b.min > b.max {
-			return &LimitError{"limits." + b.key + "_min", tideover.Textf("%[1]d is above limits.%[3]s_max, %[2]d: no %[3]s would be taken",
-				"%[1]d 大于 limits.%[3]s_max（%[2]d）：任何 %[3]s 都不会被受理", b.min, b.max, b.key)}
-		}
-	}
-	return nil
-}
-
 // RetryOffline is advised to a till that meets an offline limit: the hub may be back by then.
 const RetryOffline = 10 * time.Second
 

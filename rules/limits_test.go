@@ -4,7 +4,6 @@ import (
 	"errors"
 	"math"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
@@ -114,26 +113,4 @@ func TestLimits_ExposureStaysWithin(t *testing.T) {
 			}
 		}
 	})
-}
-
-func TestLimits_Validate(t *testing.T) {
-	for name, c := range map[string]struct {
-		limits Limits
-		ok     bool
-	}{
-		"the defaults":          {DefaultLimits(), true},
-		"none":                  {Limits{}, true},
-		"a minimum alone":       {Limits{SaleMin: 5}, true},
-		"equal bounds":          {Limits{SaleMin: 5, SaleMax: 5}, true},
-		"bounds that cross":     {Limits{SaleMin: 6, SaleMax: 5}, false},
-		"a refund's that cross": {Limits{RefundMin: 6, RefundMax: 5}, false},
-		"an advice's":           {Limits{AdviceMin: 6, AdviceMax: 5}, false},
-		"a bound below 0":       {Limits{RefundMax: -1}, false},
-		"a count below 0":       {Limits{OfflineCountMax: -1}, false},
-		"a window that is past": {Limits{RefundWindow: -time.Hour}, false},
-	} {
-		if err := c.limits.Validate(); (err == nil) != c.ok {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
 }

@@ -124,10 +124,10 @@ func (p *program) anchored(j control.Journal) string {
 func (p *program) rulesCommand() *command.Command {
 	return p.jsonFlag(&command.Command{
 		Use: "rules", Short: p.t("the shop's rules over time, and how much each version judged", "查看规则的各个版本及其判定的交易数"), Args: p.noArgs,
-		Long: p.t("Lists every version of the shop's rules ([limits], [duplicates]) that is on record in the journal, the newest first: since when, what had\n"+
+		Long: p.t("Lists every version of the shop's rules ([limits], [duplicates], [[method]]) that is on record in the journal, the newest first: since when, what had\n"+
 			"changed against the one before, and how many transactions were accepted under it. `tideover queue show ID` names the version of one\n"+
 			"transaction; --json has every rule of each version.",
-			"列出日志中记录的规则（[limits]、[duplicates]）的各个版本，最新的在前：生效时间、与前一版本的差别、在其下受理的交易数。\n"+
+			"列出日志中记录的规则（[limits]、[duplicates]、[[method]]）的各个版本，最新的在前：生效时间、与前一版本的差别、在其下受理的交易数。\n"+
 				"`tideover queue show 编号` 显示某笔交易所用的版本；--json 含每个版本的全部规则。"),
 		Example: "  tideover rules\n  tideover rules --json",
 		RunE: func(cmd *command.Command, _ []string) error {

@@ -24,10 +24,10 @@ func (p *program) runCommand() *command.Command {
 		Long: p.t(`Runs the daemon in the foreground; this is what the service runs.
 
 SIGTERM drains it and ends it within 10 seconds; a second one ends it at once. SIGHUP reads the configuration again: changed rules
-([limits], [duplicates]) take effect at once, and the log says what needs a restart.`, `在前台运行守护进程；系统服务运行的就是此命令。
+([limits], [duplicates], [[method]]) take effect at once, and the log says what needs a restart.`, `在前台运行守护进程；系统服务运行的就是此命令。
 
 SIGTERM 使其收尾并在 10 秒内退出；再次收到则立即退出。SIGHUP 重新读取配置：改动的规则
-（[limits]、[duplicates]）立即生效，需要重启的改动会写入日志。`),
+（[limits]、[duplicates]、[[method]]）立即生效，需要重启的改动会写入日志。`),
 		Example: "  tideover run --config /etc/tideover/tideover.toml",
 		RunE: func(cmd *command.Command, _ []string) error {
 			c, err := daemon.LoadConfig(daemon.Source{Path: p.config, Environ: os.Environ()})
