@@ -34,6 +34,12 @@ func parseObject(body []byte, known ...string) (*object, error) {
 	if err := json.Unmarshal(body, &o.raw); err != nil || o.raw == nil {
 		return nil, malformed("the body must be one JSON object, {…}", "请求体必须是一个 JSON 对象 {…}")
 	}
+	o.unknown(known)
+	return o, nil
+}
+
+// unknown finds fault with fields that are not among known.
+func (o *object) unknown(known []string) {
 	var unknown []string
 	for name := range o.raw {
 		if !slices.Contains(known, name) {
@@ -44,7 +50,6 @@ func parseObject(body []byte, known ...string) (*object, error) {
 	for _, name := range unknown {
 		o.fault(clip(name), "is unknown; the fields are: %s", "未知字段；可用字段：%s", cmp.Or(strings.Join(known, ", "), "–"))
 	}
-	return o, nil
 }
 
 func malformed(en, zh string, args ...any) error {
@@ -129,9 +134,7 @@ func decodeTransaction(body []byte) (tideover.Request, error) {
 		Amount: o.integer("amount", 0), Currency: o.text("currency"), Method: o.text("method"), Order: o.text("order"),
 		Instrument: o.text("instrument"), Operator: o.text("operator"),
 	}
-	if kind := o.text("kind"); kind != "" && r.Kind.UnmarshalText([]byte(kind)) != nil {
-		o.fault("kind", "%q is unknown; it is sale, refund, reversal or advice", "未知的 %q；应为 sale、refund、reversal 或 advice", clip(kind))
-	}
+	r.Kind = o.kind()
 	if original := o.text("original"); original != "" {
 		if r.Original, err = tideover.ParseID(original); err != nil {
 			o.fault("original", "%q is no transaction id; take the id of the answer to the original", "%q 不是交易号；请使用原交易应答中的 id", clip(original))

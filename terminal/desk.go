@@ -101,6 +101,17 @@ type Desk interface {
 	// the oldest first, at most limit of them, and how many there are in all.
 	Unfinished(ctx context.Context, by Caller, longer time.Duration, limit int) (oldest []tideover.Transaction, all int, err error)
 
+	// Settle returns once a till's report is on disk, or was there already under the same key and body (replayed), with the id to ask for.
+	// The report is well-formed; what it means is the desk's to judge.
+	Settle(ctx context.Context, by Caller, key string, report tideover.Settlement) (id tideover.ID, replayed bool, err error)
+
+	// AwaitSettled blocks until nothing of the till in the report's time is without an end, but for what waits for a person.
+	AwaitSettled(ctx context.Context, by Caller, id tideover.ID) error
+
+	// Settled compares a report of the caller's with what is known now. What is unknown, or another till's, is refused as
+	// unknown_transaction.
+	Settled(ctx context.Context, by Caller, id tideover.ID) (tideover.Settled, error)
+
 	// Health does not block.
 	Health() Health
 

@@ -27,6 +27,8 @@ type shop struct {
 	book   terminal.Book
 	roster terminal.Roster
 
+	settling settling
+
 	mu        sync.Mutex // guards what follows
 	seq       uint64
 	all       map[tideover.ID]*record

@@ -22,6 +22,7 @@ type exchange struct {
 	by   Caller
 	id   tideover.ID // from the path
 	body []byte
+	done func() // gives back the place of a large body; nil where it has none
 
 	pressed [32]byte // the request hash of the press that is answered; zero where none is, or where it is not known
 }
@@ -33,6 +34,7 @@ type route struct {
 	always    bool // whatever is asked for in Accept
 	stream    bool // answered as events
 	hasID     bool
+	bodyMax   int64 // 0 is [BodyMax]
 }
 
 func (rt route) allow() string {
@@ -55,18 +57,24 @@ var routes = map[string]route{
 	"/v1/transactions/ID":        {get: (*exchange).get, hasID: true},
 	"/v1/transactions/ID/cancel": {post: (*exchange).cancel, hasID: true},
 	"/v1/transactions/ID/ack":    {post: (*exchange).acknowledge, hasID: true},
+	"/v1/settlements":            {post: (*exchange).settle, bodyMax: SettlementBodyMax},
+	"/v1/settlements/ID":         {get: (*exchange).settled, hasID: true},
 }
 
 // find returns the route of a path, and what stands where an id belongs.
 func find(path string) (rt route, id string, ok bool) {
-	const prefix = "/v1/transactions/"
-	if rest, under := strings.CutPrefix(path, prefix); under {
+	for _, prefix := range []string{"/v1/transactions/", "/v1/settlements/"} {
+		rest, under := strings.CutPrefix(path, prefix)
+		if !under {
+			continue
+		}
 		var verb string
 		id, verb, _ = strings.Cut(rest, "/")
-		path = strings.TrimSuffix(prefix+"ID/"+verb, "/")
 		if id == "" || strings.HasSuffix(rest, "/") {
 			return route{}, "", false
 		}
+		path = strings.TrimSuffix(prefix+"ID/"+verb, "/")
+		break
 	}
 	rt, ok = routes[path]
 	return rt, id, ok && rt.hasID == (id != "")
@@ -126,7 +134,14 @@ func (x *exchange) content(rt route, id string, do func(*exchange) error) (err e
 	if x.r.Method == http.MethodPost && x.s.drained.Err() != nil {
 		return errShuttingDown
 	}
-	if err := x.readBody(); err != nil {
+	if rt.bodyMax == 0 {
+		rt.bodyMax = BodyMax
+	}
+	if err := x.enterLarge(rt); err != nil {
+		return err
+	}
+	defer x.leaveLarge()
+	if err := x.readBody(rt.bodyMax); err != nil {
 		return err
 	}
 	if rt.hasID {
@@ -209,20 +224,20 @@ func visible(s string) bool {
 	return true
 }
 
-// readBody reads the whole body within [BodyMax] and [bodyTimeMax].
-func (x *exchange) readBody() error {
+// readBody reads the whole body within a size and [bodyTimeMax].
+func (x *exchange) readBody(most int64) error {
 	if x.r.Body == http.NoBody {
 		return nil
 	}
-	tooLarge := tideover.Refuse(tideover.CodeTooLarge, "the body is larger than %d KiB; nothing was taken", "请求体超过 %d KiB；请求未受理", BodyMax>>10)
-	if x.r.ContentLength > BodyMax {
+	tooLarge := tideover.Refuse(tideover.CodeTooLarge, "the body is larger than %d KiB; nothing was taken", "请求体超过 %d KiB；请求未受理", most>>10)
+	if x.r.ContentLength > most {
 		return tooLarge
 	}
 	if x.r.Method == http.MethodPost && x.r.ContentLength != 0 && !sendsJSON(x.r.Header) {
 		return tideover.Refuse(tideover.CodeUnsupportedMediaType, "the body must be plain application/json; nothing was taken",
 			"请求体必须是未压缩的 application/json；请求未受理")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, BodyMax))
+	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, most))
 	if err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return tooLarge

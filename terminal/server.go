@@ -18,6 +18,8 @@ import (
 // What a stranger can hold, and for how long.
 const (
 	BodyMax             = 64 << 10         // bytes of a request's body; beyond it: 413
+	SettlementBodyMax   = 1 << 20          // of a settlement's; beyond it: 413
+	LargeBodiesMax      = 2                // bodies beyond BodyMax, or of unknown length, that are held at once; one more: 429
 	headerMax           = 16 << 10         // bytes of a request's header; beyond it: 431
 	headerTimeMax       = 5 * time.Second  // for a whole header; then the connection is closed
 	bodyTimeMax         = 10 * time.Second // for a whole body; then the connection is closed
@@ -48,6 +50,7 @@ type Server struct {
 	idle     chan struct{} // closed once stopped, when no request is left
 	byUID    map[string]int
 	streams  int            // of events
+	large    int            // bodies
 	followed map[string]int // streams by the till's uid
 }
 
