@@ -46,6 +46,7 @@ var doors = []struct{ from, to, why string }{
 	{"daemon", "edge", "asks what to do with each transaction"},
 	{"daemon", "rules", "judges a request inside the accepting commit"},
 	{"daemon", "queue", "composes the edge"},
+	{"daemon", "reconcile", "compares what it has read of each side"},
 	{"daemon", "netmon", "shares one watch of the links among uplinks"},
 	{"daemon", "uplink", "forward.go carries from queue to uplink"},
 	{"daemon", "wire", "makes the frames that it forwards"},

@@ -142,6 +142,41 @@ func (h *house) VerifyJournal(_ context.Context, anchor string) (control.Journal
 	return control.Journal{Verified: true, Entries: 5, Path: anchor}, nil
 }
 
+func (h *house) Reconcile(_ context.Context, q control.ReconcileQuery, each func(tideover.Compared) error) (tideover.Reconciliation, error) {
+	if q.Date == "never" {
+		return tideover.Reconciliation{}, control.Refused("invalid_date", tideover.Textf("no day", "不是日期"), tideover.Textf("write one", "请写日期"))
+	}
+	for n := 0; q.All && n < exported; n++ {
+		if h.broken && n == exported/2 {
+			return tideover.Reconciliation{}, errors.New("the journal is damaged")
+		}
+		if err := each(theCompared()); err != nil {
+			return tideover.Reconciliation{}, err
+		}
+	}
+	return theDay(), nil
+}
+
+func theCompared() tideover.Compared {
+	sale := tideover.KindSale
+	return tideover.Compared{
+		ID: theID, Key: "key", Terminal: "till-1", Result: tideover.VerdictMismatch, Reason: "twice",
+		Journal:  &tideover.Said{Kind: &sale, Amount: 1299, Currency: "CNY", State: tideover.StateApproved, At: 1_790_000_000_000},
+		Platform: []tideover.Said{{Kind: &sale, Amount: 1299, Currency: "CNY", State: tideover.StateApproved, Reference: "P1"}},
+		What:     tideover.Text{En: "twice", Zh: "重复"}, Next: tideover.Text{En: "give back", Zh: "退回"},
+	}
+}
+
+func theDay() tideover.Reconciliation {
+	return tideover.Reconciliation{
+		ID: theID, Store: "shop", Date: "2026-05-01", Result: tideover.VerdictMismatch, Compared: exported, Hub: true, Statement: true,
+		Reports: []tideover.Reported{{ID: theID, Terminal: "till-1", Result: tideover.VerdictMatch, Totals: []tideover.Balance{
+			{Terminal: "till-1", Kind: tideover.KindSale, Currency: "CNY", Till: &tideover.Sum{Count: 1, Amount: 1299}, Journal: &tideover.Sum{}, Result: tideover.VerdictOneSided},
+		}}},
+		Rest: []tideover.Balance{}, Unreported: []tideover.Unreported{{Terminal: "till-2", Count: 3}}, Findings: []tideover.Compared{theCompared()},
+	}
+}
+
 func (h *house) Terminals(context.Context) (control.TerminalList, error) {
 	return control.TerminalList{Terminals: []control.Terminal{{Terminal: tideover.Terminal{UID: "u", Name: "前台"}, Open: 2}}}, nil
 }

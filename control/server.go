@@ -53,6 +53,9 @@ type Backend interface {
 	// that is not "". It may take minutes, and delays nobody.
 	VerifyJournal(ctx context.Context, anchor string) (Journal, error)
 
+	// Reconcile compares all sides of a day. With All it calls each for every transaction before it returns, and returns its first error.
+	Reconcile(ctx context.Context, q ReconcileQuery, each func(tideover.Compared) error) (tideover.Reconciliation, error)
+
 	// Terminals lists every till, revoked ones included.
 	Terminals(ctx context.Context) (TerminalList, error)
 
@@ -148,6 +151,7 @@ func (s *Server) handler() http.Handler {
 	m.Handle("GET /v1/export", s.allowed(s.export))
 	m.Handle("GET /v1/rules", s.answer(func(r *http.Request) (any, error) { return s.backend.Rules(r.Context()) }))
 	m.Handle("GET /v1/journal/verify", s.allowed(s.verify))
+	m.Handle("GET /v1/reconcile", s.allowed(s.reconcile))
 	m.Handle("GET /v1/terminals", s.answer(func(r *http.Request) (any, error) { return s.backend.Terminals(r.Context()) }))
 	m.Handle("POST /v1/terminals/pair", s.answer(s.pair))
 	m.Handle("POST /v1/terminals/revoke", s.answer(s.revoke))

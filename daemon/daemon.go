@@ -60,6 +60,7 @@ type Router struct {
 	endpoint *terminal.Server
 	control  *control.Server
 	judge    *judge
+	books    *books
 	reload   <-chan struct{}
 	closing  atomic.Bool
 
@@ -112,8 +113,9 @@ func open(c Config, log *slog.Logger) (*Router, error) {
 	r.tills = &tills{queue: r.queue, log: log, changed: r.uplink.TerminalsChanged}
 	r.tills.load()
 	r.judge = &judge{queue: r.queue, log: log}
+	r.books = newBooks(r.queue, r.uplink)
 	d := &desk{
-		store: id.Store, secret: id.StoreSecret[:], boot: boot, judge: r.judge, queue: r.queue, clock: clock, tills: r.tills,
+		store: id.Store, secret: id.StoreSecret[:], boot: boot, judge: r.judge, queue: r.queue, books: r.books, clock: clock, tills: r.tills,
 		health: r.health, heard: r.heard, knows: r.uplink.Knows, closing: r.closing.Load, past: r.forward.Past, log: log,
 	}
 	if r.endpoint, err = terminal.New(c.Endpoint, d, log); err != nil {

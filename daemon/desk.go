@@ -21,6 +21,7 @@ type desk struct {
 	boot    [16]byte
 	judge   *judge
 	queue   *queue.Queue
+	books   *books
 	clock   *ledgerClock
 	tills   *tills
 	health  func() terminal.Health

@@ -178,6 +178,7 @@ func (h *house) connect(t *testing.T, f *fakeHub) {
 		Name: "lo", Addresses: []string{f.listen(t)}, Pending: func() bool { return h.queue.Pending() > 0 },
 		TLS: &tls.Config{Certificates: []tls.Certificate{anyCertificate(t)}, InsecureSkipVerify: true},
 	}, h.session, log)
+	h.books = newBooks(h.queue, h.session.uplink)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = h.session.uplink.Run(ctx) })

@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -171,6 +173,47 @@ func (s shop) VerifyJournal(_ context.Context, anchor string) (control.Journal, 
 	return j, nil
 }
 
+func (s shop) Reconcile(_ context.Context, q control.ReconcileQuery, each func(tideover.Compared) error) (tideover.Reconciliation, error) {
+	if q.Date == "2026-02-28" {
+		return tideover.Reconciliation{}, control.Refused("invalid_date", tideover.Textf("no such day", "没有这一天"), tideover.Textf("another", "换一天"))
+	}
+	sale, refund, none := tideover.KindSale, tideover.KindRefund, tideover.Sum{}
+	sum := func(count, amount int64) *tideover.Sum { return &tideover.Sum{Count: count, Amount: amount} }
+	r := tideover.Reconciliation{
+		ID: saleID, Store: "shop-0001", Date: "2026-03-01", From: noon.Add(-12 * time.Hour), To: noon.Add(12 * time.Hour), Result: tideover.VerdictMatch,
+		Compared: 3, Hub: true, Statement: true, Unreported: []tideover.Unreported{}, Findings: []tideover.Compared{}, Rest: []tideover.Balance{},
+		Reports: []tideover.Reported{{ID: saleID, Terminal: "till-1", From: noon.Add(-4 * time.Hour), To: noon.Add(9 * time.Hour), Result: tideover.VerdictMatch, Totals: []tideover.Balance{
+			{Terminal: "till-1", Kind: sale, Currency: "CNY", Till: sum(2, 129900), Journal: sum(2, 129900), Hub: sum(2, 129900), Platform: sum(2, 129900), Result: tideover.VerdictMatch},
+			{Terminal: "till-1", Kind: sale, Currency: "JPY", Till: sum(1, 500), Journal: sum(1, 500), Hub: sum(1, 500), Platform: sum(1, 500), Result: tideover.VerdictMatch},
+		}}},
+	}
+	said := func(state tideover.State, reference string) *tideover.Said {
+		return &tideover.Said{Kind: &sale, Amount: 1299, Currency: "CNY", State: state, Reference: reference, At: noon}
+	}
+	line := tideover.Compared{
+		ID: saleID, Key: "=1+1", Terminal: "前台二号机", Result: tideover.VerdictMismatch, Reason: "twice", Till: said(tideover.StateApproved, ""),
+		Journal: said(tideover.StateApproved, "P-1"), Hub: said(tideover.StateApproved, "P-1"),
+		Platform: []tideover.Said{*said(tideover.StateApproved, "P-1"), *said(tideover.StateApproved, "P-2")},
+		What:     tideover.Text{En: "platform: approved P-1 and approved P-2", Zh: "平台：已成功 P-1、已成功 P-2"}, Next: tideover.Text{En: "give one back", Zh: "请退回一笔"},
+	}
+	if !s.well {
+		r.Result, r.Statement, r.HubWhy = tideover.VerdictMismatch, false, "the platform gives none"
+		r.Findings = []tideover.Compared{line, {ID: saleID, Result: tideover.VerdictOpen, Reason: "open", Hub: said(tideover.StatePending, ""), What: line.What, Next: line.Next}}
+		r.Reports = append(r.Reports, tideover.Reported{ID: saleID, Terminal: "till-1", From: noon.Add(-50 * time.Hour), To: noon, Result: tideover.VerdictMatch, Superseded: true},
+			tideover.Reported{ID: saleID, Terminal: "till-9", From: noon, To: noon.Add(time.Second), Result: tideover.VerdictMatch})
+		r.Rest = []tideover.Balance{{Terminal: "前台二号机", Kind: refund, Currency: "CNY", Journal: sum(1, 1299), Hub: &none, Result: tideover.VerdictOneSided}}
+		r.Unreported = []tideover.Unreported{{Terminal: "till-1", Count: 3, Since: noon, Reported: true}, {Terminal: "前台二号机", Count: 1, Since: noon}}
+	}
+	if q.All {
+		for _, c := range []tideover.Compared{line, {ID: saleID, Result: tideover.VerdictMatch, Journal: said(tideover.StateDeclined, "")}} {
+			if err := each(c); err != nil {
+				return r, err
+			}
+		}
+	}
+	return r, nil
+}
+
 func (s shop) Terminals(context.Context) (control.TerminalList, error) {
 	if s.well {
 		return control.TerminalList{Terminals: []control.Terminal{}}, nil
@@ -227,7 +270,7 @@ func TestScreens_AreWhatTheyWere(t *testing.T) {
 				"queue show " + saleID.String(), "queue show " + saleID.String()[:6], "queue hold " + saleID.String(), "queue release " + saleID.String(),
 				"queue retry " + saleID.String(), "queue cancel " + saleID.String(), "queue settle --as approved --reason x " + saleID.String(),
 				"queue settle --as declined --reason x " + saleID.String(), "queue drop --reason x " + saleID.String(), "queue drop --reason x 000000",
-				"queue export", "journal verify", "journal verify --anchor none", "rules", "queue show " + tideover.MakeID("x", "y", "z").String(), "enroll tov1.x",
+				"queue export", "reconcile", "reconcile --csv -", "reconcile --date 1.3.2026", "reconcile --date 2026-02-28", "reconcile --json --csv -", "journal verify", "journal verify --anchor none", "rules", "queue show " + tideover.MakeID("x", "y", "z").String(), "enroll tov1.x",
 			} {
 				status, out, words := call(t, append(strings.Fields(args), "--lang", lang)...)
 				fmt.Fprintf(&all, "$ tideover %s\n%s", args, out)
@@ -267,6 +310,11 @@ func TestJSON_IsTheAPIsOwnType(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &d); err != nil || d.Transaction.ID != saleID || len(d.History) != 2 {
 		t.Errorf("%v, have %s", err, out)
 	}
+	status, out, _ = call(t, "reconcile", "--json")
+	var r tideover.Reconciliation
+	if err := json.Unmarshal([]byte(out), &r); err != nil || len(r.Findings) != 2 || len(r.Reports) != 3 || status != exitRefused {
+		t.Errorf("%d, %v, have %s", status, err, out)
+	}
 	_, out, _ = call(t, "terminal", "list", "--json")
 	var l control.TerminalList
 	if err := json.Unmarshal([]byte(out), &l); err != nil || len(l.Terminals) != 2 || l.Terminals[0].Open != 2 {
@@ -276,5 +324,29 @@ func TestJSON_IsTheAPIsOwnType(t *testing.T) {
 	var p control.Pairing
 	if err := json.Unmarshal([]byte(out), &p); err != nil || p.Code != "012345" {
 		t.Errorf("%v, have %s", err, out)
+	}
+}
+
+// A file of a comparison is there whole or not at all, with a cell for each column.
+func TestReconcile_WritesEachTransactionToAFile(t *testing.T) {
+	shop{well: true}.open(t)
+	file := filepath.Join(t.TempDir(), "day.csv")
+	status, out, _ := call(t, "reconcile", "--csv", file)
+	if status != exitWell || !strings.Contains(out, "till-1") {
+		t.Fatalf("%d %s", status, out)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(bytes.NewReader(b)).ReadAll() // it refuses rows of unequal length
+	if err != nil || len(rows) != 3 || rows[1][2] != "'=1+1" || rows[1][27] != "P-1 | P-2" || rows[1][29] != "2" || rows[2][6] != "" {
+		t.Errorf("%v in %q", err, rows)
+	}
+	if status, _, words := call(t, "reconcile", "--date", "2026-02-28", "--csv", file+"x"); status == exitWell {
+		t.Errorf("%d %s", status, words)
+	}
+	if left, _ := filepath.Glob(file + "*"); len(left) != 1 {
+		t.Errorf("left behind: %v", left)
 	}
 }
