@@ -157,7 +157,7 @@ func mayHoldCardData(s string) bool {
 // cardText is a text as the search reads it.
 type cardText struct {
 	s string
-	// class has a byte for each rune: a digit, full-width ones too; a small letter for one of either case; ' ' and '-' for all that looks
+	// class has a byte for each rune: a digit, full-width ones too; a small letter for one of either case or width; ' ' and '-' for all that looks
 	// like them; other ASCII as it is; 0 for the rest.
 	class []byte
 	at    []int32 // where each rune begins in s, and where the last one ends
@@ -182,6 +182,10 @@ func classOf(r rune) byte {
 		return byte(r - 'A' + 'a')
 	case r < 0x80:
 		return byte(r)
+	case r >= 'Ａ' && r <= 'Ｚ':
+		return byte(r - 'Ａ' + 'a')
+	case r >= 'ａ' && r <= 'ｚ':
+		return byte(r - 'ａ' + 'a')
 	case r == 0xA0 || r == 0x3000 || r >= 0x2000 && r <= 0x200B: // spaces of all widths
 		return ' '
 	case r >= 0x2010 && r <= 0x2015 || r == 0x2212 || r == 0xFF0D: // dashes of all lengths

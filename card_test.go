@@ -66,7 +66,7 @@ func TestFindCardData_KnowsWhatItSees(t *testing.T) {
 		";014111111111111111=1561560000?":                CardTrack, // track 3
 
 		"cvv=123": CardCode, "CVV: 123": CardCode, "cvv2=1234": CardCode, "cvc 123": CardCode, "CVC2: 999": CardCode, "cvv123": CardCode,
-		"CVV code is 123": CardCode, "安全码：123": CardCode, "安全码是１２３": CardCode, `{"cvv":"123"}`: CardCode, `{\"cvv\":\"123\"}`: CardCode,
+		"CVV code is 123": CardCode, "安全码：123": CardCode, "安全码是１２３": CardCode, `{"cvv":"123"}`: CardCode, "ＣＶＶ２：１２３": CardCode, `{\"cvv\":\"123\"}`: CardCode,
 		"card_cvv=123": CardCode, "security code 123": CardCode, "<CVV>123</CVV>": CardCode,
 		"pin=1234": CardPIN, "PIN: 123456": CardPIN, "pin_block=04A1B2C3D4E5F607": CardPIN, "密码：123456": CardPIN, "PIN is 1234": CardPIN,
 		`"pinblock":"0412AC89ABCDEF67"`: CardPIN,
