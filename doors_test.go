@@ -107,6 +107,7 @@ var testDoors = []struct{ from, to, why string }{
 	{"daemon", "internal/openapi", "the description's examples are sent to the real desk"},
 	{"cmd/tideover", "hub", "its scripts enrol with a real hub"},
 	{"sandbox", "control", "a campaign's technician settles what needs a person"},
+	{"sandbox", "rules", "what was accepted is judged again by the rules that it names"},
 	{"hub/desk", "hub/ledger/bolt", "tried over the real ledger"},
 	{"hub/desk", "hub/platform/http", "and through the real adapter"},
 	{"hub/desk", "hub/platform/sandbox", "against a platform that misbehaves"},
