@@ -320,10 +320,10 @@ func TestCanary_IsNowhereInClear(t *testing.T) {
 	}
 	c.technician()
 	t.Logf("%d calls, %d of them answered; refused as card data: %v", c.pressed, c.answered, c.forGood)
-	if c.answered < c.pressed/2 || c.forGood["POST /v1/transactions"] < 60 || c.forGood["POST /v1/pair"] == 0 || c.forGood["POST /v1/cancel"] == 0 {
+	if c.answered < c.pressed/2 || c.forGood["POST /v1/transactions"] < 60 || c.forGood["POST /v1/pair"] == 0 || c.forGood["POST /v1/settlements"] == 0 || c.forGood["POST /v1/cancel"] == 0 {
 		t.Error("too few calls have come to be judged")
 	}
-	kept := regexp.MustCompile(`POST /v1/transactions, .* in .*(field|header (Idempotency-Key|Tideover-Terminal))`)
+	kept := regexp.MustCompile(`POST /v1/(transactions|settlements), .* in .*(field|header (Idempotency-Key|Tideover-Terminal))`)
 	for _, where := range c.taken {
 		if kept.MatchString(where) {
 			t.Errorf("taken: %s", where)
@@ -408,6 +408,8 @@ func (c *canary) technician() {
 			{edge, "queue", "list", "--state", secret},
 			{edge, "terminal", "pair", "--name", secret},
 			{edge, "terminal", "revoke", secret},
+			{edge, "reconcile", "--date", secret},
+			{edge, "receipt", "verify", secret},
 			{hub, "store", "add", secret},
 			{hub, "store", "show", secret},
 			{hub, "store", "revoke", secret},
@@ -426,7 +428,7 @@ func (c *canary) technician() {
 			}
 		}
 	}
-	for _, args := range [][]string{{"queue", "export"}, {"queue", "export", "--json"}, {"queue", "list"}, {"queue", "show", c.id}, {"terminal", "list"}, {"status"}} {
+	for _, args := range [][]string{{"queue", "export"}, {"queue", "export", "--json"}, {"queue", "list"}, {"queue", "show", c.id}, {"terminal", "list"}, {"status"}, {"reconcile"}, {"reconcile", "--json"}} {
 		said := command(c.t, nil, edge, append(args, "--config", c.shop.EdgeConfig())...)
 		if found := givesAway([]byte(said.out + said.words)); found != "" || !strings.Contains(said.out, "till-1") && args[0] == "queue" {
 			c.t.Errorf("%v says %s%.300s", args, found, said.out)
