@@ -134,6 +134,41 @@ func (r *Receipt) Verify(key ed25519.PublicKey) error {
 	return nil
 }
 
+// Difference is a field in which a receipt and the record are not alike.
+type Difference struct {
+	Field   string `json:"field"`
+	Receipt any    `json:"receipt"`
+	Record  any    `json:"record"`
+}
+
+// CompareReceipts returns the fields in which a receipt differs from what a record says, each as the API writes it; keys and signatures are not
+// compared.
+func CompareReceipts(receipt, record Receipt) (all []Difference) {
+	a, b := receipt.fields(), record.fields()
+	for _, name := range comparedFields {
+		if a[name] != b[name] {
+			all = append(all, Difference{name, a[name], b[name]})
+		}
+	}
+	return all
+}
+
+// comparedFields are those of the API but for key and signature, in its order.
+var comparedFields = [...]string{
+	"store", "id", "terminal", "kind", "amount", "currency", "method", "order", "original", "operator", "state", "code", "message", "reference",
+	"at", "created_at", "corrected",
+}
+
+// fields returns what the API writes.
+func (r Receipt) fields() map[string]any {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return nil // no state and no kind is without a text
+	}
+	all, _ := scalars(b)
+	return all
+}
+
 // ReceiptMax is the largest receipt that is read, in bytes.
 const ReceiptMax = 32 << 10
 

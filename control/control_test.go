@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"io"
@@ -87,6 +88,26 @@ func (h *house) Show(_ context.Context, id tideover.ID) (control.Detail, error) 
 		return control.Detail{}, control.Unknown(id.String())
 	}
 	return theDetail(), nil
+}
+
+func (h *house) Receipt(_ context.Context, id tideover.ID) (tideover.Receipt, error) {
+	if id != theID {
+		return tideover.Receipt{}, control.Refused(string(tideover.CodeNotPossible), tideover.Textf("no end", "无结果"), tideover.Textf("wait", "请等待"))
+	}
+	return theReceipt(), nil
+}
+
+func theReceipt() tideover.Receipt {
+	r := tideover.ReceiptOf("shop", theDetail().Transaction.Transaction)
+	r.Sign(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
+	return r
+}
+
+func (h *house) Compare(_ context.Context, r tideover.Receipt) (control.Comparison, error) {
+	if r.ID != theID {
+		return control.Comparison{}, control.Unknown(r.ID.String())
+	}
+	return control.Comparison{State: tideover.StateReversed, Differs: tideover.CompareReceipts(r, theReceipt())}, nil
 }
 
 func theDetail() control.Detail {

@@ -39,6 +39,12 @@ type Backend interface {
 	// Show returns one transaction with its history; an unknown one is [Unknown].
 	Show(ctx context.Context, id tideover.ID) (Detail, error)
 
+	// Receipt returns the signed receipt of a transaction's present end. Where there is none it is refused with what to do.
+	Receipt(ctx context.Context, id tideover.ID) (tideover.Receipt, error)
+
+	// Compare holds a receipt against the record of its transaction.
+	Compare(ctx context.Context, r tideover.Receipt) (Comparison, error)
+
 	// Act does to a transaction what a person wants. What it returns is on disk; the hub's answer to it, where it needs one, is waited
 	// for a few seconds. An unknown transaction is [Unknown].
 	Act(ctx context.Context, id tideover.ID, a Action, by Peer) (Detail, error)
@@ -147,6 +153,8 @@ func (s *Server) handler() http.Handler {
 	m.Handle("GET /v1/status", s.answer(func(r *http.Request) (any, error) { return s.backend.Status(), nil }))
 	m.Handle("GET /v1/transactions", s.answer(s.list))
 	m.Handle("GET /v1/transactions/{id}", s.answer(s.show))
+	m.Handle("GET /v1/transactions/{id}/receipt", s.answer(s.receipt))
+	m.Handle("POST /v1/receipts/compare", s.answer(s.compare))
 	m.Handle("POST /v1/transactions/{id}/{verb}", s.answer(s.act))
 	m.Handle("GET /v1/export", s.allowed(s.export))
 	m.Handle("GET /v1/rules", s.answer(func(r *http.Request) (any, error) { return s.backend.Rules(r.Context()) }))

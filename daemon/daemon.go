@@ -61,6 +61,7 @@ type Router struct {
 	control  *control.Server
 	judge    *judge
 	books    *books
+	receipts *receipts
 	reload   <-chan struct{}
 	closing  atomic.Bool
 
@@ -101,7 +102,8 @@ func open(c Config, log *slog.Logger) (*Router, error) {
 	}
 	clock := newLedgerClock()
 	boot := boottime.ID()
-	r.forward = &forwarder{queue: r.queue, clock: clock, boot: boot, secret: id.StoreSecret[:], log: log}
+	r.receipts = newReceipts(id.Store, c.StateDir, r.queue, log)
+	r.forward = &forwarder{queue: r.queue, clock: clock, boot: boot, secret: id.StoreSecret[:], receipts: r.receipts, log: log}
 	r.session = &session{forwarder: r.forward, ledger: id.Ledger}
 	rand.Read(r.session.incarnation[:])
 	link := link(c)
@@ -116,7 +118,8 @@ func open(c Config, log *slog.Logger) (*Router, error) {
 	r.books = newBooks(r.queue, r.uplink)
 	d := &desk{
 		store: id.Store, secret: id.StoreSecret[:], boot: boot, judge: r.judge, queue: r.queue, books: r.books, clock: clock, tills: r.tills,
-		health: r.health, heard: r.heard, knows: r.uplink.Knows, closing: r.closing.Load, past: r.forward.Past, log: log,
+		receipts: r.receipts,
+		health:   r.health, heard: r.heard, knows: r.uplink.Knows, closing: r.closing.Load, past: r.forward.Past, log: log,
 	}
 	if r.endpoint, err = terminal.New(c.Endpoint, d, log); err != nil {
 		r.queue.Close()

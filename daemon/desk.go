@@ -16,20 +16,21 @@ import (
 
 // desk answers the endpoint out of the queue.
 type desk struct {
-	store   string
-	secret  []byte // keys the request and instrument hashes
-	boot    [16]byte
-	judge   *judge
-	queue   *queue.Queue
-	books   *books
-	clock   *ledgerClock
-	tills   *tills
-	health  func() terminal.Health
-	heard   func() bool                                      // a hub is, just now; see Router.heard
-	knows   func(context.Context, tideover.ID) (bool, error) // the hub's ledger has an id
-	closing func() bool
-	past    func() edge.Past // see forwarder
-	log     *slog.Logger
+	store    string
+	secret   []byte // keys the request and instrument hashes
+	boot     [16]byte
+	judge    *judge
+	queue    *queue.Queue
+	books    *books
+	clock    *ledgerClock
+	tills    *tills
+	receipts *receipts
+	health   func() terminal.Health
+	heard    func() bool                                      // a hub is, just now; see Router.heard
+	knows    func(context.Context, tideover.ID) (bool, error) // the hub's ledger has an id
+	closing  func() bool
+	past     func() edge.Past // see forwarder
+	log      *slog.Logger
 }
 
 // Accept implements terminal.Desk. The rules are asked inside the accepting commit, so that two requests at once see each other;

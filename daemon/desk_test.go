@@ -61,13 +61,15 @@ func (h *house) open(t *testing.T) {
 		}
 		h.stop = func() {}
 	}
-	f := &forwarder{queue: q, clock: newLedgerClock(), boot: thisBoot, secret: []byte("secret"), log: log}
+	f := &forwarder{queue: q, clock: newLedgerClock(), boot: thisBoot, secret: []byte("secret"), receipts: newReceipts("shop-0001", filepath.Dir(h.path), q, log),
+		log: log}
 	h.session = &session{forwarder: f, ctx: ctx, ledger: [16]byte{1}, incarnation: [16]byte{2}}
 	h.desk = &desk{
 		store: "shop-0001", secret: []byte("secret"), boot: thisBoot, judge: &judge{queue: q, log: log}, queue: q, books: newBooks(q, nil), clock: f.clock,
 		tills: &tills{queue: q, log: log, changed: func() {}}, closing: h.closed.Load, past: f.Past,
 		heard: func() bool { return f.Past().Caught }, log: log,
-		knows: func(ctx context.Context, id tideover.ID) (bool, error) { return f.uplink.Knows(ctx, id) },
+		receipts: f.receipts,
+		knows:    func(ctx context.Context, id tideover.ID) (bool, error) { return f.uplink.Knows(ctx, id) },
 	}
 	h.tills.load()
 	h.rule(t, rules.Rules{Limits: rules.DefaultLimits(), Duplicates: rules.DefaultDuplicates()})

@@ -40,12 +40,13 @@ var (
 
 // forwarder is the only place that carries a transaction from the queue to the uplink, and its end back.
 type forwarder struct {
-	queue  *queue.Queue
-	uplink *uplink.Uplink
-	clock  *ledgerClock
-	boot   [16]byte
-	secret []byte // keys the instrument hashes
-	log    *slog.Logger
+	queue    *queue.Queue
+	uplink   *uplink.Uplink
+	clock    *ledgerClock
+	boot     [16]byte
+	secret   []byte // keys the instrument hashes
+	receipts *receipts
+	log      *slog.Logger
 
 	mu   sync.Mutex // guards what follows
 	past edge.Past
@@ -327,6 +328,7 @@ func (f *forwarder) move(id tideover.ID, cause tideover.Cause, note edge.Note) {
 func (f *forwarder) confirm(c wire.Confirmation) error {
 	told := queue.Told{
 		Position: queue.Position{ID: c.ID, HubSeq: c.HubSeq}, Outcome: c.Outcome, Corrected: c.Corrected, Asked: c.Asked,
+		Receipt: f.receipts.proof(c),
 	}
 	if c.Adopt != nil {
 		told.Adopt = f.draftOf(*c.Adopt)

@@ -46,6 +46,7 @@ func (s *session) Welcome(addr string, hello wire.Hello, w wire.Welcome) error {
 		return fmt.Errorf("the hub at %s keeps another ledger (%x) than the one this edge was enrolled with (%x): "+
 			"correct hub.addresses, or enroll again with a token of that hub", addr, w.Ledger[:4], s.ledger[:4])
 	}
+	s.receipts.learn(w.ReceiptKey)
 	s.clock.Set(w.LedgerTime)
 	s.queue.NoteLedgerTime(w.LedgerTime)
 	if off := time.Since(w.LedgerTime.Time()); off.Abs() > clockOffMax {

@@ -74,10 +74,14 @@ type Event struct {
 	By        string             `cbor:"16,keyasint,omitempty"` // the person or till that asked for it, where it is not the till's own press
 	Reason    string             `cbor:"17,keyasint,omitempty"` // a person's
 	Epoch     [16]byte           `cbor:"18,keyasint,omitzero"`  // EventHeard: the newest epoch of the ledger that was heard
+	Receipt   *tideover.Proof    `cbor:"19,keyasint,omitempty"` // EventEnded: what the hub told for a receipt of this end
 	Rules     string             `cbor:"20,keyasint,omitempty"` // EventRules: as the configuration has them, every key spelled out
 	// Settlement is of EventSettlement; its items are the entry's sealed part.
 	Settlement *Settlement `cbor:"21,keyasint,omitempty"`
 }
+
+// Ends says whether the event gives a transaction an end.
+func (e *Event) Ends() bool { return e.Outcome != nil && e.Type != EventSettle }
 
 // Accepted is what an accepted, adopted or barred event says of the request.
 type Accepted struct {

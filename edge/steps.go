@@ -21,6 +21,8 @@ type Told struct {
 	Outcome   tideover.Outcome
 	Corrected bool // it replaces another end that was told
 	Asked     bool // the ledger knew of a cancel when it decided
+	// Receipt is what it told for a receipt of that end, and was found good; nil where there is none.
+	Receipt *tideover.Proof
 }
 
 // Take is what becomes of an end that the hub told.
@@ -60,7 +62,7 @@ func (r *Record) Told(t Told) (e Event, take Take, err error) {
 	}
 	return Event{
 		Type: EventEnded, From: r.State, Cause: cause, Outcome: &t.Outcome, HubSeq: t.HubSeq, Corrected: t.Corrected,
-		Attempts: r.Attempts, Uplink: r.Uplink,
+		Attempts: r.Attempts, Uplink: r.Uplink, Receipt: t.Receipt,
 	}, TakeNew, nil
 }
 

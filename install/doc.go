@@ -9,6 +9,7 @@
 //	edge.crt        the store's certificate for it (PEM)
 //	ca.crt          the hub's authority, whose fingerprint was in the token (PEM)
 //	store.secret    32 bytes that key the request and instrument hashes
+//	receipt.pub     the public keys that receipts are checked with (PEM), those of earlier ones too; a hub that signs none tells none
 //	queue.key       32 bytes that seal payloads; kept as long as there is a queue.db, since nothing else opens it
 //
 // # Crashes

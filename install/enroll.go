@@ -3,6 +3,7 @@ package install
 import (
 	"context"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
@@ -207,6 +208,15 @@ func (d stateDir) prepare(id Identity, mark string, answer wire.Enrolled, keepQu
 	if !keepQueueKey {
 		files[fileQueueKey] = make([]byte, secretSize)
 		_, _ = rand.Read(files[fileQueueKey]) // never fails
+	}
+	if answer.ReceiptKey != [ed25519.PublicKeySize]byte{} {
+		known, err := ReceiptKeys(string(d))
+		if err != nil {
+			return err
+		}
+		if files[fileReceiptKeys], _, err = withReceiptKey(known, answer.ReceiptKey[:]); err != nil {
+			return err
+		}
 	}
 	for name, data := range files {
 		if err := p.write(name, data); err != nil {

@@ -30,7 +30,7 @@ const (
 var secrets = []string{fileKey, fileSecret, fileQueueKey}
 
 // moved is what an enrolment moves into place, the identity last.
-var moved = []string{fileQueueKey, fileSecret, fileCA, fileKey, fileCert, fileIdentity}
+var moved = []string{fileQueueKey, fileSecret, fileCA, fileKey, fileCert, fileReceiptKeys, fileIdentity}
 
 const secretSize = 32
 
@@ -141,14 +141,18 @@ func (d stateDir) read(name string) ([]byte, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, d.damaged(name, text("is missing", "缺失"), err)
 	case errors.Is(err, fs.ErrPermission):
-		return nil, &Error{
-			What: text("%s may not be read by this user", "当前用户无权读取 %s", path), Err: err,
-			Hint: text("run the command as the user who runs the daemon, or with sudo", "请以运行守护进程的用户身份（或用 sudo）执行该命令"),
-		}
+		return nil, unreadable(path, err)
 	case err != nil:
 		return nil, err
 	}
 	return b, nil
+}
+
+func unreadable(path string, err error) error {
+	return &Error{
+		What: text("%s may not be read by this user", "当前用户无权读取 %s", path), Err: err,
+		Hint: text("run the command as the user who runs the daemon, or with sudo", "请以运行守护进程的用户身份（或用 sudo）执行该命令"),
+	}
 }
 
 // readSecret reads a file of exactly secretSize bytes.

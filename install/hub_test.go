@@ -141,7 +141,7 @@ func (h *hub) enrol(ask wire.Enroll) (wire.Type, any) {
 	answer := wire.Enrolled{
 		Store: h.store, Certificate: cert.Raw, CA: h.ca.Raw, StoreSecret: [32]byte{5}, Ledger: [16]byte{6}, Addresses: []string{h.addr},
 		Terminals:  []tideover.Terminal{{UID: "u1", Name: "till-1", TokenHash: [32]byte{7}, PairedAt: 8}, {UID: "u2", Name: "till-2", Revoked: true}},
-		LedgerTime: tideover.MillisOf(ledgerTime),
+		LedgerTime: tideover.MillisOf(ledgerTime), ReceiptKey: [32]byte(receiptKey(1)),
 	}
 	if h.answer != nil {
 		h.answer(&answer)

@@ -285,6 +285,9 @@ func TestLoad_TellsDamage(t *testing.T) {
 	_, err := enroll(t, good, h.token.String())
 	check(t, err)
 	for _, name := range moved {
+		if name == fileReceiptKeys { // a shop sells without it
+			continue
+		}
 		for _, c := range []struct {
 			what string
 			do   func(path string) error

@@ -52,6 +52,9 @@ func (e *entry) bytes() int64 {
 	if o := e.event.Outcome; o != nil {
 		n += len(o.Code) + len(o.Message) + len(o.Reference)
 	}
+	if p := e.event.Receipt; p != nil {
+		n += len(p.Terminal)
+	}
 	if n > pageSize/2 {
 		n += 2 * pageSize // it may fill its last page badly, and its neighbour's
 	}
@@ -397,7 +400,7 @@ func (q *Queue) land(b *batch, durable []Position) {
 		}
 		if r := q.live[e.event.ID]; r != nil && e.lazy {
 			if r.unwritten--; r.unwritten == 0 {
-				r.fresh = nil
+				r.fresh, r.ending = nil, nil
 			}
 			q.release(r)
 		}

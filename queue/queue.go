@@ -144,6 +144,9 @@ func (q *Queue) later(r *record, e edge.Event, sealed []byte) {
 	seq := q.draw()
 	q.live[r.ID] = r
 	r.unwritten++
+	if e.Ends() {
+		r.ending = &e
+	}
 	q.apply(r, seq, &e)
 	q.enqueue(entry{seq: seq, event: &e, sealed: sealed, lazy: true}, true)
 }

@@ -14,6 +14,7 @@ type record struct {
 
 	unwritten int               // events of it that no commit holds yet
 	fresh     *tideover.Request // its request, while the event that holds it is unwritten
+	ending    *edge.Event       // its newest end, while that is unwritten; see [Queue.Receipt]
 	slot      slot
 	twins     [twinsMax]twins
 	pictured  bool // in the album

@@ -21,6 +21,8 @@ type Told struct {
 	Corrected bool        // it replaces another end that was told
 	Asked     bool        // the ledger knew of a cancel when it decided
 	Adopt     *edge.Draft // what a journal without a record of the id needs; may be nil
+	// Receipt is what it told for a receipt of that end, and was found good; nil where there is none. It stays with the end.
+	Receipt *tideover.Proof
 }
 
 // End takes the hub's end. Memory has it when End returns; the disk has it with the next commit, after which [Options.Durable] is
@@ -45,7 +47,9 @@ func (q *Queue) End(told Told) error {
 	if told.Adopt != nil && replaces(r, told.Adopt) {
 		r = q.adopt(r, told.Adopt)
 	}
-	e, take, err := r.Told(edge.Told{HubSeq: told.HubSeq, Outcome: told.Outcome, Corrected: told.Corrected, Asked: told.Asked})
+	e, take, err := r.Told(edge.Told{
+		HubSeq: told.HubSeq, Outcome: told.Outcome, Corrected: told.Corrected, Asked: told.Asked, Receipt: told.Receipt,
+	})
 	switch {
 	case err != nil:
 		q.outbox.miss(told.Position)

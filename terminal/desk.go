@@ -83,6 +83,10 @@ type Desk interface {
 	// Acknowledge returns once it is on disk that the till has printed or shown the end that it read at seq.
 	Acknowledge(ctx context.Context, by Caller, id tideover.ID, seq uint64) (tideover.Transaction, error)
 
+	// Receipt returns the receipt of the present end of one of the caller's own. Where no hub has signed one, signed is false, and the receipt
+	// says what the record has.
+	Receipt(ctx context.Context, by Caller, id tideover.ID) (r tideover.Receipt, signed bool, err error)
+
 	// Delivered tells that an answer with the end of seq was written to the till. It does not block.
 	Delivered(id tideover.ID, seq uint64)
 

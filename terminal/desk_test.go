@@ -3,6 +3,7 @@ package terminal_test
 import (
 	"cmp"
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -94,6 +95,19 @@ func (d *shop) put(t tideover.Transaction, hash [32]byte) tideover.Transaction {
 	return t
 }
 
+// sign approves a transaction with a code.
+func (d *shop) sign(id, code string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	of, err := tideover.ParseID(id)
+	if err != nil {
+		panic(err)
+	}
+	t := d.all[of].t
+	t.State, t.Outcome, t.EndSeq = tideover.StateApproved, &tideover.Outcome{Result: tideover.StateApproved, Code: code}, d.seq+1
+	d.put(t, d.all[of].hash)
+}
+
 // tell moves a transaction to a state, as the hub's word does.
 func (d *shop) tell(id tideover.ID, state tideover.State) {
 	d.mu.Lock()
@@ -106,6 +120,20 @@ func (d *shop) tell(id tideover.ID, state tideover.State) {
 		t.EndSeq = d.seq + 1
 	}
 	d.put(t, r.hash)
+}
+
+// Receipt signs nothing while the end has the code "unsigned".
+func (d *shop) Receipt(ctx context.Context, by terminal.Caller, id tideover.ID) (r tideover.Receipt, signed bool, err error) {
+	t, err := d.Get(ctx, by, id)
+	if err != nil {
+		return r, false, err
+	}
+	r = tideover.ReceiptOf("shop", t)
+	if !t.Final() || t.Outcome.Code == "unsigned" {
+		return r, false, nil
+	}
+	r.Sign(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
+	return r, true, nil
 }
 
 func (d *shop) Get(_ context.Context, by terminal.Caller, id tideover.ID) (tideover.Transaction, error) {

@@ -48,17 +48,18 @@ func (rt route) allow() string {
 }
 
 var routes = map[string]route{
-	"/v1/health":                 {get: (*exchange).health, stranger: true, always: true},
-	"/v1/openapi.json":           {get: (*exchange).describe, stranger: true, always: true},
-	"/v1/pair":                   {post: (*exchange).pair, stranger: true},
-	"/v1/cancel":                 {post: (*exchange).cancelKey},
-	"/v1/events":                 {get: (*exchange).events, stream: true},
-	"/v1/transactions":           {get: (*exchange).list, post: (*exchange).accept},
-	"/v1/transactions/ID":        {get: (*exchange).get, hasID: true},
-	"/v1/transactions/ID/cancel": {post: (*exchange).cancel, hasID: true},
-	"/v1/transactions/ID/ack":    {post: (*exchange).acknowledge, hasID: true},
-	"/v1/settlements":            {post: (*exchange).settle, bodyMax: SettlementBodyMax},
-	"/v1/settlements/ID":         {get: (*exchange).settled, hasID: true},
+	"/v1/health":                  {get: (*exchange).health, stranger: true, always: true},
+	"/v1/openapi.json":            {get: (*exchange).describe, stranger: true, always: true},
+	"/v1/pair":                    {post: (*exchange).pair, stranger: true},
+	"/v1/cancel":                  {post: (*exchange).cancelKey},
+	"/v1/events":                  {get: (*exchange).events, stream: true},
+	"/v1/transactions":            {get: (*exchange).list, post: (*exchange).accept},
+	"/v1/transactions/ID":         {get: (*exchange).get, hasID: true},
+	"/v1/transactions/ID/cancel":  {post: (*exchange).cancel, hasID: true},
+	"/v1/transactions/ID/receipt": {get: (*exchange).receipt, hasID: true},
+	"/v1/transactions/ID/ack":     {post: (*exchange).acknowledge, hasID: true},
+	"/v1/settlements":             {post: (*exchange).settle, bodyMax: SettlementBodyMax},
+	"/v1/settlements/ID":          {get: (*exchange).settled, hasID: true},
 }
 
 // find returns the route of a path, and what stands where an id belongs.

@@ -41,6 +41,8 @@ func TestServer_StatusesAndCodes(t *testing.T) {
 	c := openCounter(t)
 	c.must(202, sell("known"))
 	known := tideover.MakeID("shop", c.desk.terminals[0].UID, "known").String()
+	unsigned := transaction(t, c.must(202, sell("unsigned"))).ID.String()
+	c.desk.sign(unsigned, "unsigned")
 	sale := func(body string) call { return post("/v1/transactions", body, "Idempotency-Key: k") }
 	for name, row := range map[string]struct {
 		call    call
@@ -93,6 +95,11 @@ func TestServer_StatusesAndCodes(t *testing.T) {
 		"an acknowledgement before its end": {
 			post("/v1/transactions/"+known+"/ack", `{"seq":1}`), 409, tideover.CodeOutcomeChanged, nil, nil, nil,
 		},
+		"a receipt before the end":   {get("/v1/transactions/" + known + "/receipt"), 409, tideover.CodeNotPossible, nil, nil, []string{"Retry-After"}},
+		"a receipt of no signed end": {get("/v1/transactions/" + unsigned + "/receipt"), 409, tideover.CodeNotPossible, nil, nil, nil},
+		"a receipt with a query":     {get("/v1/transactions/" + unsigned + "/receipt?wait=1"), 400, tideover.CodeInvalidRequest, []string{"wait"}, nil, nil},
+		"a receipt of nothing":       {get("/v1/transactions/" + tideover.MakeID("a", "b", "c").String() + "/receipt"), 404, tideover.CodeUnknownTransaction, nil, nil, nil},
+		"a receipt posted":           {post("/v1/transactions/"+known+"/receipt", `{}`), 405, tideover.CodeMethodNotAllowed, nil, nil, []string{"Allow"}},
 		"the same key, another body": {
 			post("/v1/transactions", `{"kind":"sale","amount":1,"currency":"CNY"}`, "Idempotency-Key: known"), 422, tideover.CodeKeyReused, nil, nil, nil,
 		},
