@@ -136,21 +136,28 @@ func (r *Receipt) Verify(key ed25519.PublicKey) error {
 
 // Difference is a field in which a receipt and the record are not alike.
 type Difference struct {
-	Field   string `json:"field"`
-	Receipt any    `json:"receipt"`
-	Record  any    `json:"record"`
+	Field   string `json:"field"` // its name in the API
+	Receipt string `json:"receipt"`
+	Record  string `json:"record"` // both as text; "" where there is none
 }
 
-// CompareReceipts returns the fields in which a receipt differs from what a record says, each as the API writes it; keys and signatures are not
-// compared.
+// CompareReceipts returns the fields in which a receipt differs from what a record says. Keys and signatures are not compared.
 func CompareReceipts(receipt, record Receipt) (all []Difference) {
 	a, b := receipt.fields(), record.fields()
 	for _, name := range comparedFields {
 		if a[name] != b[name] {
-			all = append(all, Difference{name, a[name], b[name]})
+			all = append(all, Difference{name, said(a[name]), said(b[name])})
 		}
 	}
 	return all
+}
+
+// said is a scalar's text.
+func said(v any) string {
+	if v == nil {
+		return ""
+	}
+	return fmt.Sprint(v)
 }
 
 // comparedFields are those of the API but for key and signature, in its order.

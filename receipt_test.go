@@ -307,3 +307,32 @@ func FuzzParseReceipt(f *testing.F) {
 		}
 	})
 }
+
+// Each field of the API but key and signature is compared, and told by its name.
+func TestCompareReceipts_NamesEachField(t *testing.T) {
+	record := wholeReceipt()
+	if d := CompareReceipts(record, record); d != nil {
+		t.Errorf("%+v", d)
+	}
+	named := map[string]bool{}
+	for i := range reflect.TypeFor[Receipt]().NumField() {
+		mutate(t, record, i, func(changed Receipt) {
+			for _, d := range CompareReceipts(changed, record) {
+				if d.Receipt == d.Record {
+					t.Errorf("%+v", d)
+				}
+				named[d.Field] = true
+			}
+		})
+	}
+	for name := range record.fields() {
+		if want := name != "key_id" && name != "signature"; named[name] != want {
+			t.Errorf("%s is compared: %v", name, named[name])
+		}
+	}
+	other := record
+	other.Amount, other.Order = 999_999_999_999, ""
+	if d := CompareReceipts(other, record); len(d) != 2 || d[0] != (Difference{"amount", "999999999999", "1299"}) || d[1] != (Difference{"order", "", record.Order}) {
+		t.Errorf("%+v", d)
+	}
+}

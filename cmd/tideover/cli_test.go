@@ -68,7 +68,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("PORT", port) // free a moment ago
 			return errors.Join(err, l.Close())
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"eventually": eventually, "post": post, "signal": sendSignal, "alter": alter, "cutjournal": cutJournal},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"eventually": eventually, "post": post, "get": get, "signal": sendSignal, "alter": alter, "cutjournal": cutJournal},
 	})
 }
 
@@ -147,7 +147,26 @@ func post(ts *testscript.TestScript, neg bool, args []string) {
 	req, err := http.NewRequest(http.MethodPost, args[1], strings.NewReader(ts.ReadFile(args[2])))
 	ts.Check(err)
 	req.Header.Set("Content-Type", "application/json")
-	for _, h := range args[3:] {
+	ask(ts, req, args[0], args[3:])
+}
+
+// get asks for a path, where {FILE} stands for a file's text; all else is as in post.
+func get(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: get STATUS URL [NAME=VALUE...]")
+	}
+	before, rest, _ := strings.Cut(args[1], "{")
+	if file, after, ok := strings.Cut(rest, "}"); ok {
+		rest = strings.TrimSpace(ts.ReadFile(file)) + after
+	}
+	req, err := http.NewRequest(http.MethodGet, before+rest, nil)
+	ts.Check(err)
+	ask(ts, req, args[0], args[2:])
+}
+
+// ask sends a request with its headers, and leaves the answer.
+func ask(ts *testscript.TestScript, req *http.Request, status string, headers []string) {
+	for _, h := range headers {
 		name, value, _ := strings.Cut(h, "=")
 		if before, file, ok := strings.Cut(strings.TrimSuffix(value, "}"), "{"); ok {
 			value = before + strings.TrimSpace(ts.ReadFile(file))
@@ -160,8 +179,8 @@ func post(ts *testscript.TestScript, neg bool, args []string) {
 	body, err := io.ReadAll(resp.Body)
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs("answer"), body, 0o600))
-	if strconv.Itoa(resp.StatusCode) != args[0] {
-		ts.Fatalf("%s: %d %s", args[1], resp.StatusCode, body)
+	if strconv.Itoa(resp.StatusCode) != status {
+		ts.Fatalf("%s: %d %s", req.URL, resp.StatusCode, body)
 	}
 }
 

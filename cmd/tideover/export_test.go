@@ -65,7 +65,7 @@ func TestRunbook_NamesCommandsThatAreTested(t *testing.T) {
 		t.Fatal(err)
 	}
 	var script []byte
-	for _, name := range []string{"actions", "journal", "config"} {
+	for _, name := range []string{"actions", "journal", "config", "receipt"} {
 		text, err := os.ReadFile("testdata/script/" + name + ".txtar")
 		if err != nil {
 			t.Fatal(err)
