@@ -25,7 +25,7 @@ import (
 func agreeable() *fakeHub {
 	var mu sync.Mutex
 	seen, seq := map[tideover.ID]bool{}, uint64(0)
-	return &fakeHub{answer: func(msg any) []any {
+	return &fakeHub{welcome: wire.Welcome{ReceiptKey: publicKey(signer(1))}, answer: func(msg any) []any {
 		mu.Lock()
 		defer mu.Unlock()
 		seq++
@@ -37,7 +37,11 @@ func agreeable() *fakeHub {
 		switch m := msg.(type) {
 		case wire.Submit:
 			seen[m.ID] = true
-			return end(m.ID, tideover.StateApproved, "00")
+			told := end(m.ID, tideover.StateApproved, "00")
+			c := told[0].(wire.Confirmation)
+			receipt := m.Receipt("shop-0001", c.Outcome, c.Corrected)
+			c.Receipt = receipt.Sign(signer(1))
+			return []any{c}
 		case wire.Cancel:
 			if seen[m.ID] {
 				return end(m.ID, tideover.StateReversed, "")
@@ -190,6 +194,7 @@ func TestEndpoint_RunsItsOwnExamples(t *testing.T) {
 	run("GET", one, "read")
 	run("GET", one, "of-nobody")
 	run("POST", one+"/cancel", "of-nobody")
+	run("GET", one+"/receipt", "read")
 	run("POST", one+"/ack", "too-early")
 	// The link from a sale's answer to its acknowledgement.
 	ack := c.call("POST", fmt.Sprintf("%s/%v/ack", transactions, sold.field(t, "id")), fmt.Sprintf(`{"seq":%v}`, sold.field(t, "seq")), nil)
