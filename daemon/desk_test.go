@@ -61,8 +61,10 @@ func (h *house) open(t *testing.T) {
 		}
 		h.stop = func() {}
 	}
-	f := &forwarder{queue: q, clock: newLedgerClock(), boot: thisBoot, secret: []byte("secret"), receipts: newReceipts("shop-0001", filepath.Dir(h.path), q, log),
-		log: log}
+	f := &forwarder{
+		queue: q, clock: newLedgerClock(), boot: thisBoot, secret: []byte("secret"), receipts: newReceipts("shop-0001", filepath.Dir(h.path), q, log),
+		log: log,
+	}
 	h.session = &session{forwarder: f, ctx: ctx, ledger: [16]byte{1}, incarnation: [16]byte{2}}
 	h.desk = &desk{
 		store: "shop-0001", secret: []byte("secret"), boot: thisBoot, judge: &judge{queue: q, log: log}, queue: q, books: newBooks(q, nil), clock: f.clock,
