@@ -33,14 +33,14 @@ func (l *ledger) Reconcile(_ context.Context, q wire.Reconcile, each func(wire.B
 		return b, err
 	}
 	for _, e := range l.entries {
-		if e.CreatedAt < q.From || e.CreatedAt >= q.To || l.none && e.Side == wire.SidePlatform {
+		if e.CreatedAt < q.From || e.CreatedAt >= q.To || (l.none || q.LedgerOnly) && e.Side == wire.SidePlatform {
 			continue
 		}
 		if err := each(wire.Booked{Entries: []wire.Booking{e}}); err != nil {
 			return b, err
 		}
 	}
-	b.Statement, b.Detail = !l.none, map[bool]string{true: "the platform gives none"}[l.none]
+	b.Statement, b.Detail = !l.none && !q.LedgerOnly, map[bool]string{true: "the platform gives none"}[l.none]
 	return b, l.err
 }
 
@@ -175,6 +175,12 @@ func TestDesk_SettlementsTimes(t *testing.T) {
 	}
 	if next := h.settle(t, till1, "2", tideover.Settlement{}); next.From != ahead.To {
 		t.Errorf("from %v, not %v", next.From, ahead.To)
+	}
+	h.books.hub.(*ledger).err = nil
+	if at, err := h.queue.ReadReport(tideover.SettlementID("shop-0001", till1.UID, "2")); err != nil {
+		t.Error(err)
+	} else if s := h.settle(t, till1, "empty", tideover.Settlement{To: at.To}); s.From != s.To || s.Result != tideover.VerdictMatch || !s.HubCompared {
+		t.Errorf("nothing: %+v", s)
 	}
 	_, _, err := h.Settle(t.Context(), till1, "3", tideover.Settlement{From: now.Add(-settlementSpanMax - time.Hour)})
 	wantCode(t, err, tideover.CodeInvalidRequest)

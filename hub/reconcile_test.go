@@ -517,3 +517,16 @@ func TestReconcile_WhileTheHubDrainsIsRefused(t *testing.T) {
 	mustEnd(t, l.end(slow), tideover.StateApproved)
 	<-ctx.Done()
 }
+
+// A till that closes waits for the ledger, and for no platform.
+func TestReconcile_OfTheLedgerAlone(t *testing.T) {
+	h := newTestHub(t, sandbox.Behaviour{})
+	e := newEdge(t, h.add("shop-0001"))
+	l := e.connect()
+	from := tideover.MillisOf(time.Now())
+	sells(t, e, l, "k", 3, steady(from))
+	a := readAnswer(l.open(wire.TypeReconcile, wire.Reconcile{From: from, To: from + 100, LedgerOnly: true}))
+	if a.err != nil || a.refused != nil || len(a.ledger) != 3 || len(a.platform) != 0 || a.balanced.Statement || a.balanced.Ledger != 3 || a.balanced.Detail == "" {
+		t.Errorf("%+v", a)
+	}
+}

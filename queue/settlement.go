@@ -106,7 +106,7 @@ func (q *Queue) Report(ctx context.Context, r Report, otherwise, oldest tideover
 			return tooManyReports()
 		}
 		if from := &e.Settlement.From; r.From == 0 {
-			if *from = last; last == 0 || last >= r.To {
+			if *from = last; last == 0 || last > r.To {
 				*from = otherwise
 			}
 			*from = max(*from, oldest)

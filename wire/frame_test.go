@@ -112,6 +112,7 @@ func samples() []sample {
 		{"settle", TypeSettle, Settle{Submit: refund, As: tideover.StateReversed, By: "lin", Reason: "the acquirer's statement"}},
 		{"replay", TypeReplay, Replay{Submit: refund, HubSeq: 9, Outcome: confirmation.Outcome, Corrected: true}},
 		{"replay-barred", TypeReplay, Replay{Submit: barred, HubSeq: 9, Outcome: tideover.Outcome{Result: tideover.StateCancelled}}},
+		{"reconcile-ledger", TypeReconcile, Reconcile{From: 1_700_000_000_000, To: 1_700_086_400_000, LedgerOnly: true}},
 		{"reconcile", TypeReconcile, Reconcile{From: 1_700_000_000_000, To: 1_700_086_400_000}},
 		{"booked", TypeBooked, Booked{Entries: []Booking{
 			{

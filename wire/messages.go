@@ -237,6 +237,8 @@ type Progress struct {
 type Reconcile struct {
 	From tideover.Millis `cbor:"1,keyasint"`
 	To   tideover.Millis `cbor:"2,keyasint"`
+	// LedgerOnly: the platform is not asked. A till that closes waits for the answer, and each till does.
+	LedgerOnly bool `cbor:"3,keyasint,omitempty"`
 }
 
 // BookingSide is whose books a [Booking] stands in.

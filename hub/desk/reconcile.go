@@ -164,9 +164,15 @@ func (r *reading) span(ctx context.Context) (p platform.Page, err error) {
 // errMany is why a statement is not kept.
 var errMany = fmt.Errorf("the platform's statement has more than %d entries or %d pages: ask for a shorter time", statementMax, pagesMax)
 
+// errNotAsked is why there is no statement where the edge wants none.
+var errNotAsked = errors.New("the statement was not asked for")
+
 // statement reads what the platform has executed: what the ledger has of the time that was asked for, by id, and of that time itself what the
 // ledger does not have at all.
 func (r *reading) statement(ctx context.Context) (entries []wire.Booking, err error) {
+	if r.asked.LedgerOnly {
+		return nil, errNotAsked
+	}
 	lister, ok := r.d.Platform.(platform.Lister)
 	if !ok {
 		return nil, platform.ErrNoStatement
