@@ -37,27 +37,35 @@ func encode(m any) ([]byte, error) { return encoder.Marshal(m) }
 
 var errFields = errors.New("a field is missing or has another size or type than this version's")
 
-// decode reads a message. The library takes a missing field for a zero and fits a byte string into an array of another length: such a message
-// is refused by encoding again what was understood, all of which must be found in b.
+// decode reads a message. It is compiled anew for each one, and therefore short.
 func decode[M message](b []byte) (M, error) {
 	var m, none M
-	if err := decoder.Unmarshal(b, &m); err != nil {
+	if err := read(b, &m); err != nil {
 		return none, err
+	}
+	return m, m.Validate()
+}
+
+// read reads what a message's pointer m points to. The library takes a missing field for a zero and fits a byte string into an array of
+// another length: such a message is refused by encoding again what was understood, all of which must be found in b.
+func read(b []byte, m any) error {
+	if err := decoder.Unmarshal(b, m); err != nil {
+		return err
 	}
 	again, err := encode(m)
 	if err != nil {
-		return none, err
+		return err
 	}
 	if !bytes.Equal(again, b) {
 		var said, understood any
 		if err := errors.Join(decoder.Unmarshal(b, &said), decoder.Unmarshal(again, &understood)); err != nil {
-			return none, err
+			return err
 		}
 		if !holds(said, understood) {
-			return none, errFields
+			return errFields
 		}
 	}
-	return m, m.Validate()
+	return nil
 }
 
 // holds says whether everything in part stands in whole as well; maps in whole may have more.
