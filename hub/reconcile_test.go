@@ -205,23 +205,25 @@ func TestReconcile_ADayInThreeCurrencies(t *testing.T) {
 	paymentsGoOn(t, e, l, from, to)
 }
 
-// paymentsGoOn compares sales alone with sales beside a reconcile that begins anew whenever it has ended.
+// paymentsGoOn has sales executed alone and beside a reconcile that begins anew whenever it has ended. Beside it they share the processors with
+// all of that, but none waits for it.
 func paymentsGoOn(t *testing.T, e *testEdge, l *link, from, to tideover.Millis) {
 	t.Helper()
 	const rounds, sales = 6, 60
 	took := map[bool][]time.Duration{}
-	reconciles := 0
+	var reconciles []time.Duration
 	for round := range rounds {
 		beside := round%2 == 1
 		stop, ended := make(chan struct{}), make(chan struct{})
 		go func() {
 			defer close(ended)
 			for beside {
+				begun := time.Now()
 				if a := l.reconcile(from, to); a.err != nil || a.refused != nil {
 					t.Errorf("%+v, %v", a.refused, a.err)
 					return
 				}
-				reconciles++
+				reconciles = append(reconciles, time.Since(begun))
 				select {
 				case <-stop:
 					return
@@ -239,10 +241,10 @@ func paymentsGoOn(t *testing.T, e *testEdge, l *link, from, to tideover.Millis) 
 		<-ended
 	}
 	median := func(d []time.Duration) time.Duration { slices.Sort(d); return d[len(d)/2] }
-	alone, beside := median(took[false]), median(took[true])
-	t.Logf("a sale alone takes %s, beside %d reconciles %s: ratio %.2f", alone, reconciles, beside, beside.Seconds()/alone.Seconds())
-	if beside > 20*alone { // one that waited for a reconcile would take a hundred times as long
-		t.Errorf("a sale takes %s beside reconciles, and %s alone", beside, alone)
+	alone, beside, reconcile := median(took[false]), median(took[true]), median(reconciles)
+	t.Logf("a sale takes %s alone, and %s (ratio %.2f) beside %d reconciles of %s", alone, beside, beside.Seconds()/alone.Seconds(), len(reconciles), reconcile)
+	if !testing.Short() && beside > reconcile/2 {
+		t.Errorf("a sale takes %s alone, and %s beside reconciles of %s: it waits for them", alone, beside, reconcile)
 	}
 }
 

@@ -33,7 +33,7 @@ const (
 // ledger's failure, say's, or the context's; then nothing of what was said counts.
 func (d *Desk) Reconcile(ctx context.Context, store string, incarnation [16]byte, q wire.Reconcile, say func(wire.Booked) error) (b wire.Balanced, err error) {
 	begun := d.ledger.Now()
-	read := reading{d: d, store: store, incarnation: incarnation, asked: q}
+	read := reading{d: d, store: store, incarnation: incarnation, asked: q, within: make(map[tideover.ID]struct{})}
 	statement, err := read.statement(ctx)
 	switch {
 	case err == nil:
@@ -97,6 +97,8 @@ type reading struct {
 	store       string
 	incarnation [16]byte
 	asked       wire.Reconcile
+	// within are ids that the ledger has of that time, statementMax at most: what is listed of others is looked up one by one.
+	within map[tideover.ID]struct{}
 }
 
 // errLedger marks what the ledger itself failed with, among the reasons for which there may be no statement.
@@ -144,6 +146,9 @@ func (r *reading) span(ctx context.Context) (p platform.Page, err error) {
 	err = r.rows(ctx, func(row *ledger.Row) error {
 		if row.State == tideover.RowRefused {
 			return nil // never executed
+		}
+		if len(r.within) < statementMax {
+			r.within[row.ID] = struct{}{}
 		}
 		begun, ended := row.CreatedAt, now
 		if row.Ended() {
@@ -215,6 +220,9 @@ func (r *reading) list(ctx context.Context, lister platform.Lister, page platfor
 
 // wants says whether an entry is part of the answer. Of what the ledger has, its own time counts.
 func (r *reading) wants(e *platform.Entry) (bool, error) {
+	if _, ok := r.within[e.ID]; ok {
+		return true, nil
+	}
 	row, err := r.d.ledger.Row(r.store, e.ID)
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", errLedger, err)

@@ -7,6 +7,9 @@ import (
 	"testing"
 
 	bbolt "go.etcd.io/bbolt"
+
+	"tideover"
+	"tideover/wire"
 )
 
 // BenchmarkLedger_Claim measures durable claims by as many callers at once as the name says; "alone" is one commit for each.
@@ -57,5 +60,26 @@ func BenchmarkLedger_Claim(b *testing.B) {
 			}
 		}
 		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "claims/s")
+	})
+}
+
+// BenchmarkLedger_Booked reads one day of 5,000 out of sixty, by the books, and by reading every row of the store instead.
+func BenchmarkLedger_Booked(b *testing.B) {
+	const days, each, day = 60, 5000, 86_400_000
+	l, _ := open(b, create(b))
+	fillBooks(b, l, store, days*each, func(i int) tideover.Millis { return tideover.Millis(1 + i/each*day + i%each*17_000) })
+	b.Run("books", func(b *testing.B) {
+		for range b.N {
+			if got := books(b, l, store, 30*day, 31*day, wire.BookedMax); len(got) != each {
+				b.Fatalf("%d rows", len(got))
+			}
+		}
+	})
+	b.Run("scan", func(b *testing.B) {
+		for range b.N {
+			if got, err := l.Acknowledged(store, (days-1)*each); err != nil || len(got) != each {
+				b.Fatalf("%d rows, %v", len(got), err)
+			}
+		}
 	})
 }
