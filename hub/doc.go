@@ -6,6 +6,7 @@
 //   - server: one UDP port for two protocols of QUIC. Edges show their store's certificate and speak [wire.Protocol]; a machine that
 //     wants to become an edge shows none and speaks [wire.EnrollProtocol].
 //   - session: one connection of an edge: a control stream (hello, the outbox, acknowledgements) and a stream for each transaction.
+//   - reconcile: tells an edge what ledger and platform have of a time, beside everything else and after it.
 //   - stores: who may connect. A store has one valid certificate at a time, pinned in its ledger row; enrolling anew ends the old one
 //     and its connections.
 //   - desk (package desk): executes: claims in the ledger, calls the platform, records, tells.

@@ -532,3 +532,34 @@ func TestReconcile_OfTheLedgerAlone(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 }
+
+// Beyond reconcilesMax, a store waits for its turn, and gets it.
+func TestReconcile_ManyStoresAtOnceTakeTurns(t *testing.T) {
+	h := newTestHub(t, sandbox.Behaviour{})
+	asked, release := h.holdStatements()
+	defer release()
+	now := tideover.MillisOf(time.Now())
+	var streams []*quic.Stream
+	for i := range reconcilesMax + 2 {
+		l := newEdge(t, h.add(fmt.Sprint("shop-", i))).connect()
+		st := l.open(wire.TypeReconcile, wire.Reconcile{From: now - 1000, To: now})
+		if _, msg, err := wire.ReadFrame(st, wire.FromHub); msg != (wire.Got{}) {
+			t.Fatalf("%v, %v", msg, err)
+		}
+		streams = append(streams, st)
+	}
+	for range reconcilesMax {
+		<-asked
+	}
+	select {
+	case <-asked:
+		t.Error("one more than may be answered at once")
+	case <-time.After(50 * time.Millisecond):
+	}
+	release()
+	for _, st := range streams {
+		if a := readAnswer(st); a.err != nil || a.refused != nil || !a.balanced.Statement {
+			t.Errorf("%+v", a)
+		}
+	}
+}

@@ -63,9 +63,9 @@ func (d *Desk) Reconcile(ctx context.Context, store string, incarnation [16]byte
 	return b, err
 }
 
-// plain makes an error's text one that a frame can carry: a platform's status line may be of anything.
+// plain makes an error's text one that a frame can carry and a log may hold: a platform's status line may be of anything.
 func plain(err error) string {
-	s := err.Error()
+	s := tideover.Mask(err.Error())
 	return strings.ToValidUTF8(s[:min(len(s), wire.DetailMax)], "")
 }
 

@@ -90,7 +90,7 @@ func TestReconcile_AStatementIsWholeOrNone(t *testing.T) {
 			if p.After == "" {
 				return platform.Listing{Entries: []platform.Entry{listed(id, now)}, Next: "2"}, nil
 			}
-			return platform.Listing{}, errors.New("the platform answered 502 \xff" + strings.Repeat("x", 2000))
+			return platform.Listing{}, errors.New("the platform answered 502 4111111111111111 \xff" + strings.Repeat("x", 2000))
 		}}, "502", 0},
 		"it goes round": {lister{list: func(platform.Page) (platform.Listing, error) {
 			return platform.Listing{Entries: []platform.Entry{listed(id, now)}, Next: "2"}, nil
@@ -105,7 +105,7 @@ func TestReconcile_AStatementIsWholeOrNone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			entries, b, err := h.reconcile(t.Context(), c.p, q)
-			if err != nil || b.Ledger != 1 || b.Platform != c.wants || len(entries) != 1+c.wants || b.Statement != (c.why == "") || !strings.Contains(b.Detail, c.why) {
+			if err != nil || b.Ledger != 1 || b.Platform != c.wants || len(entries) != 1+c.wants || b.Statement != (c.why == "") || !strings.Contains(b.Detail, c.why) || strings.Contains(b.Detail, "4111111111111111") {
 				t.Errorf("%d entries, %+v, %v", len(entries), b, err)
 			}
 		})
