@@ -12,9 +12,10 @@ import (
 	"tideover/wire"
 )
 
-// Limits of reconciles. They are asked for in the evening, by many stores at once, and nobody stands and waits for them: payments go first.
+// Limits of reconciles. They are asked for in the evening, by many stores at once: payments go first.
 const (
-	// reconcilesMax is how many are answered at once; more wait for their turn, within reconcileMax.
+	// reconcilesMax is how many are answered at once, and as many again of the ledger alone, which no platform keeps waiting; more wait for
+	// their turn, within reconcileMax.
 	reconcilesMax = 4
 	// reconcileMax is how long one may take, its turn included. Beyond it, it is refused as busy, whatever of it was said.
 	reconcileMax = 2 * time.Minute
@@ -67,9 +68,13 @@ func (se *session) reconcile(ctx context.Context, st *quic.Stream, q wire.Reconc
 
 // books waits for the store's turn and says what there is.
 func (se *session) books(ctx context.Context, st *quic.Stream, q wire.Reconcile) (wire.Balanced, error) {
+	turns := se.srv.reconciles
+	if q.LedgerOnly { // a cashier stands before it
+		turns = se.srv.closings
+	}
 	select {
-	case se.srv.reconciles <- struct{}{}:
-		defer func() { <-se.srv.reconciles }()
+	case turns <- struct{}{}:
+		defer func() { <-turns }()
 	case <-ctx.Done():
 		return wire.Balanced{}, ctx.Err()
 	}

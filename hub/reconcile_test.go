@@ -556,6 +556,10 @@ func TestReconcile_ManyStoresAtOnceTakeTurns(t *testing.T) {
 		t.Error("one more than may be answered at once")
 	case <-time.After(50 * time.Millisecond):
 	}
+	closing := newEdge(t, h.add("closing")).connect()
+	if a := readAnswer(closing.open(wire.TypeReconcile, wire.Reconcile{From: now - 1000, To: now, LedgerOnly: true})); a.err != nil || a.refused != nil {
+		t.Errorf("a till that closes: %+v", a)
+	}
 	release()
 	for _, st := range streams {
 		if a := readAnswer(st); a.err != nil || a.refused != nil || !a.balanced.Statement {

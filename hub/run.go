@@ -97,6 +97,7 @@ func open(c Config, o Options) (_ *hub, err error) {
 	h.server = &server{
 		listen: c.Listen, keys: h.state.keys, desk: h.desk, stores: h.stores, metrics: h.meters, log: o.Log, now: time.Now,
 		sessions: make(map[string]map[*session]struct{}), reconciling: make(map[string]bool), reconciles: make(chan struct{}, reconcilesMax),
+		closings: make(chan struct{}, reconcilesMax),
 	}
 	h.meters.watch(h)
 	if err = h.server.open(); err != nil {

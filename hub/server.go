@@ -68,6 +68,7 @@ type server struct {
 	reconciling map[string]bool
 
 	reconciles chan struct{} // a place for each that is answered at once
+	closings   chan struct{} // and of those of the ledger alone
 
 	running sync.WaitGroup // connections
 }
