@@ -77,14 +77,14 @@ func (s *receipts) proof(c wire.Confirmation) *tideover.Proof {
 		return nil
 	}
 	var bare []tideover.Receipt
-	if t, err := s.queue.Get(c.ID); err == nil {
+	if t, err := s.queue.Get(c.ID); err == nil && t.Kind != tideover.KindNone { // of a bar nothing is known but its key
 		t.State, t.Outcome, t.Corrected = c.Outcome.Result, &c.Outcome, c.Corrected
 		bare = append(bare, tideover.ReceiptOf(s.store, t))
 	}
 	if c.Adopt != nil { // the hub's record, which enters the journal where that has none, or another
 		bare = append(bare, c.Adopt.Receipt(s.store, c.Outcome, c.Corrected))
 	}
-	why := queue.ErrUnknown
+	var why error
 	for _, r := range bare {
 		signed := r.With(c.Receipt)
 		if why = s.check(&signed); why != nil {
@@ -98,6 +98,9 @@ func (s *receipts) proof(c wire.Confirmation) *tideover.Proof {
 			kept.CreatedAt = 0
 		}
 		return &kept
+	}
+	if why == nil {
+		return nil // there is no request that it could be of
 	}
 	s.log.Error("the hub's signature of an end does not hold: there is no receipt of it", "txn", c.ID, "key", c.Receipt.Key, "err", why)
 	return nil

@@ -10,6 +10,7 @@
 //   - stores: who may connect. A store has one valid certificate at a time, pinned in its ledger row; enrolling anew ends the old one
 //     and its connections.
 //   - desk (package desk): executes: claims in the ledger, calls the platform, records, tells.
+//   - receipts: every end that is told is signed with a key of its own, see [tideover.Receipt]. Edges hear the public key at enrolment and in each welcome.
 //   - operator: the commands of tideover-hub, against a running hub through its admin socket, or against its state directory.
 //
 // # Promises

@@ -11,6 +11,7 @@
 //   - The sealed part is the payload and the instrument under AES-256-GCM, with the transaction's id as associated data.
 //   - The committer is the one goroutine that writes: [Queue.Run]. It takes everything that waits into one commit.
 //   - A parcel is a transaction handed out to be carried to the hub, with its request opened.
+//   - A proof is what the hub told for a receipt of an end; it stands in that end's event.
 //   - A feed tells one terminal's transactions as they change, and goes on where an earlier one was.
 //
 // # Promises

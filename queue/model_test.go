@@ -33,6 +33,7 @@ type paper struct {
 	undo      bool // a cancel is asked, and not answered
 	hubSeq    uint64
 	draft     edge.Draft
+	proof     tideover.Millis // marks what was told for the receipt of that end; 0: nothing was
 }
 
 // model drives a queue and a plain reference side by side.
@@ -182,6 +183,11 @@ func (m *model) tell(t *rapid.T, k *modelled, adopt *edge.Draft) {
 	}
 	known := repeat && k.state.Final() // one that was taken back in memory is news
 	e.Asked = rapid.Bool().Draw(t, "asked")
+	var proof tideover.Millis
+	if rapid.Bool().Draw(t, "signed") {
+		proof = tideover.Millis(rapid.IntRange(1, 1<<40).Draw(t, "proof"))
+		e.Receipt = &tideover.Proof{CreatedAt: proof}
+	}
 	e.Adopt, e.Corrected = adopt, k.state.Final() && k.state != result
 	cause, _ := tideover.Told(result)
 	err := m.s.q.End(e)
@@ -212,7 +218,7 @@ func (m *model) tell(t *rapid.T, k *modelled, adopt *edge.Draft) {
 		if k.paper.end != result || k.state != result || e.Corrected {
 			k.paper.delivered, k.paper.acked = false, false
 		}
-		k.state, k.hubSeq, k.paper.hubSeq, k.paper.end, k.paper.undo = next, e.HubSeq, e.HubSeq, result, false
+		k.state, k.hubSeq, k.paper.hubSeq, k.paper.end, k.paper.undo, k.paper.proof = next, e.HubSeq, e.HubSeq, result, false, proof
 		k.sent = true        // what the hub speaks of has been there
 		m.through = m.hubSeq // positions are told in order here
 	}
@@ -225,7 +231,7 @@ func (m *model) endHere(t *rapid.T) {
 		t.Fatalf("end here on %s, sent %v: %v", k.state, k.sent, err)
 	}
 	if err == nil {
-		k.state, k.paper.end, k.paper.untold = tideover.StateExpired, tideover.StateExpired, true
+		k.state, k.paper.end, k.paper.untold, k.paper.proof = tideover.StateExpired, tideover.StateExpired, true, 0
 	}
 	m.flush()
 }
@@ -281,7 +287,7 @@ func (m *model) cancel(t *rapid.T) {
 	case err != nil:
 		t.Fatalf("cancel on %s: %v", k.state, err)
 	case past().Caught && k.state == tideover.StateQueued && !k.sent:
-		k.state, k.paper.end, k.paper.untold = tideover.StateCancelled, tideover.StateCancelled, true
+		k.state, k.paper.end, k.paper.untold, k.paper.proof = tideover.StateCancelled, tideover.StateCancelled, true, 0
 	default:
 		k.state, k.paper.end, k.paper.undo = tideover.StateReversing, tideover.StateNone, true
 		k.paper.delivered, k.paper.acked = false, false
@@ -359,6 +365,10 @@ func (m *model) compare(t *rapid.T) {
 			t.Fatalf("got %+v; want %+v", tx, k)
 		}
 		k.seq = tx.Seq
+		_, proof, current, err := m.s.q.Receipt(k.draft.ID)
+		if err != nil || current != (tx.Final() && k.paper.proof != 0) || current && proof.CreatedAt != k.paper.proof {
+			t.Fatalf("the receipt is of %+v, current %v, %v; want %+v", proof, current, err, k)
+		}
 		if !tx.Final() && !k.barred() {
 			open++
 			sum += tx.Amount
