@@ -115,6 +115,9 @@ func (p *program) anchored(j control.Journal) string {
 		return fmt.Sprintf(p.t("the hub holds the head of entry %d (%s)", "hub 保存了第 %d 条记录的链头（%s）"), newest.Seq, said)
 	case j.Newer == 0:
 		return fmt.Sprintf(p.t("up to entry %d at the hub (%s): all of it", "hub 已锚定至第 %d 条（%s）：全部"), newest.Seq, said)
+	case newest.SaidAt != 0: // when it greeted this daemon, perhaps days ago: it has been told newer ones since
+		return fmt.Sprintf(p.t("up to entry %d at the hub (%s); %d newer entries are not compared: tideover-hub store show NAME has the head of today, for --anchor",
+			"hub 已锚定至第 %d 条（%s）；其后 %d 条未比较：可用 tideover-hub store show 门店 查看最新链头，并以 --anchor 指定"), newest.Seq, said, j.Newer)
 	default:
 		return fmt.Sprintf(p.t("up to entry %d at the hub (%s); %d newer entries are not anchored yet: if some were cut off at the end, that would not show",
 			"hub 已锚定至第 %d 条（%s）；其后 %d 条尚未锚定：若末尾被截断则无法发现"), newest.Seq, said, j.Newer)
