@@ -132,7 +132,7 @@ func TestDesk_SettlesWithoutTheHub(t *testing.T) {
 	busy := &uplink.RefusedError{Refused: wire.Refused{Reason: wire.ReasonBusy, Detail: "later"}}
 	for i, err := range []error{uplink.ErrNoLink, uplink.ErrHubTooOld, fmt.Errorf("%w: in the middle", uplink.ErrLost), busy} {
 		l.err = err
-		s := h.settle(t, till1, fmt.Sprint(i), tideover.Settlement{})
+		s := h.settle(t, till1, fmt.Sprint(i), tideover.Settlement{From: tideover.MillisOf(time.Now().Add(-time.Hour))})
 		if s.HubCompared || s.Result != tideover.VerdictMatch {
 			t.Errorf("%v: %+v", l.err, s)
 		}
