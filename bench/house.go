@@ -161,7 +161,7 @@ func (h *house) configureEdge(store, name string) (addr string, err error) {
 		return "", err
 	}
 	addr = "127.0.0.1:" + port
-	config := fmt.Sprintf("store = %q\nstate_dir = %q\n[endpoint]\nlisten = %q\naccess = \"open\"\n[admin]\nsocket = %q\nweb = \"\"\n"+
+	config := fmt.Sprintf("store = %q\nstate_dir = %q\n[endpoint]\nlisten = %q\naccess = \"open\"\ntill_rate = 0\n[admin]\nsocket = %q\nweb = \"\"\n"+
 		"[hub]\naddresses = [%q]\n[limits]\noffline_count_max = 0\n", store, h.path(name), addr, h.path(name+".sock"), h.hubAddr)
 	return addr, os.WriteFile(h.path(name+".toml"), []byte(config), 0o600)
 }

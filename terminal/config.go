@@ -33,6 +33,7 @@ type Config struct {
 	TLSKey      string        `toml:"tls_key"`
 	Access      string        `toml:"access"`
 	DefaultWait time.Duration `toml:"default_wait"` // how long an answer is held where the till names no time; 0 to [WaitMax]
+	TillRate    int           `toml:"till_rate"`    // new requests a second of one till, for longer than a moment; 0: no bound
 	ISO8583     string        `toml:"iso8583"`
 
 	Lang tideover.Lang `toml:"-"` // for a till that names no language
@@ -41,7 +42,7 @@ type Config struct {
 // DefaultConfig returns what holds where the file says nothing.
 func DefaultConfig() Config {
 	return Config{
-		Listen: "0.0.0.0:8400", TLS: TLSOff, Access: AccessPaired, DefaultWait: 25 * time.Second, Lang: tideover.Chinese,
+		Listen: "0.0.0.0:8400", TLS: TLSOff, Access: AccessPaired, DefaultWait: 25 * time.Second, TillRate: 200, Lang: tideover.Chinese,
 	}
 }
 
@@ -77,6 +78,9 @@ func (c Config) Validate() error {
 	}
 	if c.DefaultWait < 0 || c.DefaultWait > WaitMax {
 		return wrong("default_wait", "%s is out of range; it is 0s to %s", "%s 超出范围；应为 0s 到 %s", c.DefaultWait, WaitMax)
+	}
+	if c.TillRate < 0 {
+		return wrong("till_rate", "%d is below 0; 0 means no bound", "%d 小于 0；0 表示不限", c.TillRate)
 	}
 	if c.ISO8583 != "" {
 		return wrong("iso8583", "version %s does not speak ISO 8583; leave it empty and use the JSON API",

@@ -23,6 +23,7 @@ type exchange struct {
 	id   tideover.ID // from the path
 	body []byte
 	done func() // gives back the place of a large body; nil where it has none
+	held int64  // bytes that are counted for the body
 
 	pressed [32]byte // the request hash of the press that is answered; zero where none is, or where it is not known
 }
@@ -135,7 +136,10 @@ func (x *exchange) content(rt route, id string, do func(*exchange) error) (err e
 	if x.r.Method == http.MethodPost && x.s.drained.Err() != nil {
 		return errShuttingDown
 	}
-	if rt.bodyMax == 0 {
+	switch {
+	case rt.stranger:
+		rt.bodyMax = bodyStrangerMax
+	case rt.bodyMax == 0:
 		rt.bodyMax = BodyMax
 	}
 	if err := x.enterLarge(rt); err != nil {
@@ -237,6 +241,9 @@ func (x *exchange) readBody(most int64) error {
 	if x.r.Method == http.MethodPost && x.r.ContentLength != 0 && !sendsJSON(x.r.Header) {
 		return tideover.Refuse(tideover.CodeUnsupportedMediaType, "the body must be plain application/json; nothing was taken",
 			"请求体必须是未压缩的 application/json；请求未受理")
+	}
+	if err := x.holdBody(most); err != nil {
+		return err
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, most))
 	if err != nil {

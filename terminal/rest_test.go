@@ -172,6 +172,7 @@ func TestConfig_Validate(t *testing.T) {
 		"no port":                  {func(c *terminal.Config) { c.Listen = "0.0.0.0" }, "endpoint.listen"},
 		"a wait below 0":           {func(c *terminal.Config) { c.DefaultWait = -1 }, "endpoint.default_wait"},
 		"a wait too long":          {func(c *terminal.Config) { c.DefaultWait = 2 * terminal.WaitMax }, "endpoint.default_wait"},
+		"a rate below 0":           {func(c *terminal.Config) { c.TillRate = -1 }, "endpoint.till_rate"},
 		"certificates of its own":  {func(c *terminal.Config) { c.TLS = "auto" }, "endpoint.tls"},
 		"unknown encryption":       {func(c *terminal.Config) { c.TLS = "on" }, "endpoint.tls"},
 		"files without files":      {func(c *terminal.Config) { c.TLS = "files" }, "endpoint.tls_cert"},

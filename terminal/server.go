@@ -20,6 +20,9 @@ const (
 	BodyMax             = 64 << 10         // bytes of a request's body; beyond it: 413
 	SettlementBodyMax   = 1 << 20          // of a settlement's; beyond it: 413
 	LargeBodiesMax      = 2                // bodies beyond BodyMax, or of unknown length, that are held at once; one more: 429
+	bodyStrangerMax     = 4 << 10          // of a request's body, of whoever is not known: a pairing code and a name
+	bodiesMax           = 8 << 20          // bytes of all bodies that are being read and decoded; beyond it: 429
+	bodiesTillMax       = 2 << 20          // the same of one till
 	headerMax           = 16 << 10         // bytes of a request's header; beyond it: 431
 	headerTimeMax       = 5 * time.Second  // for a whole header; then the connection is closed
 	bodyTimeMax         = 10 * time.Second // for a whole body; then the connection is closed
@@ -44,8 +47,12 @@ type Server struct {
 	drained context.Context // ends when the endpoint begins to stop: waits end with it
 	drain   context.CancelFunc
 
+	pace pace
+
 	mu       sync.Mutex // guards what follows
 	requests int
+	bodies   int64 // bytes of bodies that are being read and decoded
+	bodiesOf map[string]int64
 	stopped  bool
 	idle     chan struct{} // closed once stopped, when no request is left
 	byUID    map[string]int
@@ -59,7 +66,7 @@ func New(cfg Config, desk Desk, log *slog.Logger) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, desk: desk, log: log, idle: make(chan struct{}), byUID: map[string]int{}, followed: map[string]int{}}
+	s := &Server{cfg: cfg, desk: desk, log: log, pace: pace{rate: float64(cfg.TillRate)}, idle: make(chan struct{}), byUID: map[string]int{}, bodiesOf: map[string]int64{}, followed: map[string]int{}}
 	s.drained, s.drain = context.WithCancel(context.Background())
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -230,6 +237,7 @@ func (s *Server) Handler() http.Handler {
 			}
 		}()
 		x := &exchange{s: s, w: w, r: r, lang: language(r.Header, s.cfg.Lang)}
+		defer x.dropBody()
 		if err := x.serve(); err != nil {
 			x.fail(err)
 		}

@@ -51,6 +51,7 @@ func (x *exchange) enterLarge(rt route) error {
 
 // leaveLarge lets a large body go.
 func (x *exchange) leaveLarge() {
+	x.dropBody()
 	if x.done != nil {
 		x.body = nil
 		x.done()

@@ -31,11 +31,15 @@ func (x *exchange) accept() error {
 	if err != nil {
 		return err
 	}
+	if err := x.paced(key); err != nil {
+		return err
+	}
 	t, err := x.s.desk.Accept(x.r.Context(), x.by, key, override, req)
 	if err != nil {
 		return err
 	}
 	x.pressed = t.Hash
+	x.dropBody() // the answer may be held for a minute
 	return x.answerHeld(t, x.s.cfg.DefaultWait)
 }
 
@@ -210,6 +214,9 @@ func (x *exchange) cancelKey() error {
 		return err
 	}
 	if err := checkKey("key", key); err != nil {
+		return err
+	}
+	if err := x.paced(key); err != nil {
 		return err
 	}
 	t, err := x.s.desk.CancelKey(x.r.Context(), x.by, key)
