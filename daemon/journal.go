@@ -15,18 +15,22 @@ import (
 // Rules implements control.Backend.
 func (r *Router) Rules(ctx context.Context) (control.RulesHistory, error) {
 	inForce := r.judge.now.Load().on.Seq
-	all, err := r.queue.RulesHistory(ctx)
+	all, older, err := r.queue.RulesHistory(ctx, control.RulesMax+1)
 	if err != nil {
 		return control.RulesHistory{}, err
 	}
-	h := control.RulesHistory{Versions: []control.RulesVersion{}, Older: max(0, len(all)-control.RulesMax)}
-	for i := h.Older; i < len(all); i++ {
-		v := control.RulesVersion{Rules: rulesOf(all[i].Rules), InForce: all[i].Seq == inForce, Judged: all[i].Judged, Changes: []control.RuleChange{}}
-		if v.Values, err = conf.Values(all[i].Text); err != nil {
+	h := control.RulesHistory{Versions: []control.RulesVersion{}, Older: older}
+	for i, version := range all {
+		if i == 0 && older > 0 {
+			h.Older++ // what had changed in it is not known: it is what the next one is told against
+			continue
+		}
+		v := control.RulesVersion{Rules: rulesOf(version.Rules), InForce: version.Seq == inForce, Judged: version.Judged, Changes: []control.RuleChange{}}
+		if v.Values, err = conf.Values(version.Text); err != nil {
 			return control.RulesHistory{}, err
 		}
 		if i > 0 {
-			changes, err := conf.DiffText(all[i-1].Text, all[i].Text)
+			changes, err := conf.DiffText(all[i-1].Text, version.Text)
 			if err != nil {
 				return control.RulesHistory{}, err
 			}

@@ -10,6 +10,7 @@ import (
 
 	"tideover"
 	"tideover/control"
+	"tideover/internal/conf"
 	"tideover/queue"
 	"tideover/rules"
 	"tideover/terminal"
@@ -148,4 +149,23 @@ func TestRouter_VerifiesAgainstTheHubsHead(t *testing.T) {
 	_, err = tech.VerifyJournal(t.Context(), "")
 	r.verifying.Unlock()
 	wantRefused(t, err, http.StatusConflict, "busy")
+}
+
+// Every configuration that is well can be put on record, whatever words a shop has for its methods.
+func TestRules_FitOnRecord(t *testing.T) {
+	r := rules.Rules{Limits: rules.DefaultLimits(), Duplicates: rules.DefaultDuplicates()}
+	for i := range rules.MethodsMax {
+		long, words := strings.Repeat(`"`, rules.MethodMax), strings.Repeat("💳", rules.BannerMax)
+		r.Methods = append(r.Methods, rules.Method{
+			Name: fmt.Sprintf("%02d%s", i, long[2:]), Offer: long, OfferEn: words, OfferZh: words, BannerEn: words, BannerZh: words,
+		})
+	}
+	for _, wrong := range r.Check() {
+		if wrong.Grave {
+			t.Fatalf("they are not well: %v", wrong)
+		}
+	}
+	if text := conf.Text(r); len(text) > queue.RulesMax*3/4 {
+		t.Errorf("%d bytes of %d", len(text), queue.RulesMax)
+	}
 }

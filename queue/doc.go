@@ -8,6 +8,10 @@
 //     [tideover.Next]; there is no other copy of it on disk.
 //   - The chain: each entry carries SHA-256(hash before it, sequence, event). The event holds a digest of its sealed part, so that a
 //     payload can be erased later without breaking the chain. [Queue.Head] is the newest committed hash.
+//   - An anchor is a head that somebody else keeps: the hub. A chain that was computed anew, or cut at its end, is sound in itself and does not
+//     go through it. [Queue.Verify] and [VerifyFile] look at every entry, and hold the chain against anchors.
+//   - Rules are the shop's, as text that the queue only compares. Each version is an entry, and each accepted event names the one that
+//     judged it.
 //   - The sealed part is the payload and the instrument under AES-256-GCM, with the transaction's id as associated data.
 //   - The committer is the one goroutine that writes: [Queue.Run]. It takes everything that waits into one commit.
 //   - A parcel is a transaction handed out to be carried to the hub, with its request opened.
@@ -16,7 +20,7 @@
 //
 // # Promises
 //
-//   - Accept, EndHere, Acknowledge and PutTerminal return after their commit is on disk and synced.
+//   - Accept, EndHere, Acknowledge, SetRules and PutTerminal return after their commit is on disk and synced.
 //   - Nothing is written when a transaction is sent. After a restart everything without an end is in doubt.
 //   - Ends that the hub told are in memory at once and ride the next commit; [Options.Durable] is called after it.
 //   - One sequence counts journal entries and changes that are in memory only, so the journal's keys have gaps. After a restart it

@@ -43,6 +43,7 @@ func FuzzOpen(f *testing.F) {
 func FuzzEvent(f *testing.F) {
 	for _, e := range []edge.Event{
 		{Type: edge.EventMark, At: 1},
+		{Type: edge.EventRules, At: 1, Rules: "[limits]\nsale_max = 5\n"},
 		{Type: edge.EventEnded, At: 1, ID: [16]byte{1}, Prev: 2, From: 3, Cause: 13, HubSeq: 4, Attempts: 1, Uplink: "eth1"},
 	} {
 		f.Add(encodeValue(encodeEvent(&e), [32]byte{1}, []byte("sealed")))

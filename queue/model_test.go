@@ -43,6 +43,7 @@ type model struct {
 	hubSeq  uint64
 	through uint64 // HaveThrough with what waits
 	durable uint64 // HaveThrough on disk
+	rules   Rules  // the newest; on disk before they are told
 }
 
 func TestQueue_Model(t *testing.T) {
@@ -62,6 +63,8 @@ func TestQueue_Model(t *testing.T) {
 			"cancel":      m.cancel,
 			"bar":         m.bar,
 			"work":        m.work,
+			"rules":       m.setRules,
+			"verify":      m.verify,
 			"flush":       func(*rapid.T) { m.flush() },
 			"reopen":      func(*rapid.T) { m.s.reopen(); m.committed(); m.restarted() },
 			"crash":       func(*rapid.T) { m.s.crash(); m.restarted() },
@@ -115,6 +118,27 @@ func (m *model) restarted() {
 	}
 	m.through = m.durable
 	m.hubSeq = m.durable // the hub says what was lost again; here other ends take those positions
+}
+
+// setRules makes a new version where the rules differ from the newest, and only there.
+func (m *model) setRules(t *rapid.T) {
+	text := rapid.SampledFrom([]string{"a = 1\n", "a = 2\n"}).Draw(t, "rules")
+	r, err := m.s.q.SetRules(m.s.t.Context(), text)
+	same := m.rules.Text == text
+	if err != nil || r.Text != text || same && r != m.rules || !same && r.Seq <= m.rules.Seq {
+		t.Fatalf("%q over %+v: %+v, %v", text, m.rules, r, err)
+	}
+	m.rules = r
+	m.flush()
+}
+
+// verify finds nothing in a journal that nobody has touched.
+func (m *model) verify(t *rapid.T) {
+	seq, hash := m.s.q.Head()
+	a, err := m.s.q.Verify(m.s.t.Context(), Anchor{seq, hash})
+	if err != nil || len(a.Flaws) > 0 || a.Head != (Anchor{seq, hash}) || a.Newer != 0 {
+		t.Fatalf("%+v, %v", a, err)
+	}
 }
 
 func (m *model) accept(t *rapid.T) {
@@ -352,6 +376,9 @@ func (m *model) work(t *rapid.T) {
 
 // compare looks at everything that can be seen.
 func (m *model) compare(t *rapid.T) {
+	if have := m.s.q.Rules(); have != m.rules {
+		t.Fatalf("the rules are %+v, want %+v", have, m.rules)
+	}
 	open, untold := 0, 0
 	var sum int64
 	for key, k := range m.all {

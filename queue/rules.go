@@ -12,8 +12,13 @@ import (
 	"tideover/edge"
 )
 
-// RulesMax is the longest text of rules that goes on record, in bytes; [Queue.SetRules] refuses a longer one.
-const RulesMax = 32 << 10
+const (
+	// RulesMax is the longest text of rules that goes on record, in bytes; [Queue.SetRules] refuses a longer one. Every configuration that is
+	// well has room in it: 32 methods with all their words are about half of it.
+	RulesMax = 256 << 10
+	// rulesShownMax bounds the texts that [Queue.RulesHistory] holds in memory; older versions are left out.
+	rulesShownMax = 4 << 20
+)
 
 // Rules are one version of the shop's rules, as it is on record.
 type Rules struct {
@@ -89,24 +94,34 @@ type RulesVersion struct {
 	Judged int // transactions that were accepted under it
 }
 
-// RulesHistory returns every version of the rules on record, oldest first. It reads the whole journal, a few thousand entries in one look, and
-// holds up no commit. Errors: ErrStopped, ctx's, or ErrDamaged.
-func (q *Queue) RulesHistory(ctx context.Context) (versions []RulesVersion, err error) {
-	at := make(map[uint64]int)
+// RulesHistory returns the newest versions of the rules on record, oldest first: most of them, or fewer where their texts are long; and how
+// many older ones there are. It reads the whole journal, a few thousand entries in one look, and holds up no commit. Errors: ErrStopped,
+// ctx's, or ErrDamaged.
+func (q *Queue) RulesHistory(ctx context.Context, most int) (versions []RulesVersion, older int, err error) {
+	judged := make(map[uint64]int)
+	bytes := 0
 	_, err = q.eachEntry(ctx, func(seq uint64, raw []byte, _ [hashSize]byte, _ []byte) error {
 		e, err := decodeEvent(raw)
 		switch {
 		case err != nil:
 			return err
 		case e.Type == edge.EventRules:
-			at[seq] = len(versions)
 			versions = append(versions, RulesVersion{Rules: Rules{Seq: seq, At: e.At, Text: e.Rules}})
+			judged[seq] = 0
+			for bytes += len(e.Rules); len(versions) > most || bytes > rulesShownMax; older++ {
+				bytes -= len(versions[0].Text)
+				delete(judged, versions[0].Seq)
+				versions = versions[1:]
+			}
 		case e.Type == edge.EventAccepted && e.Accepted != nil && e.Accepted.Rules != 0:
-			if i, ok := at[e.Accepted.Rules]; ok {
-				versions[i].Judged++
+			if n, kept := judged[e.Accepted.Rules]; kept {
+				judged[e.Accepted.Rules] = n + 1
 			}
 		}
 		return nil
 	})
-	return versions, err
+	for i := range versions {
+		versions[i].Judged = judged[versions[i].Seq]
+	}
+	return versions, older, err
 }

@@ -50,10 +50,12 @@ func TestRules_EachVersionIsOnRecordOnce(t *testing.T) {
 	if again := s.rule("a = 1\n"); again != back {
 		t.Errorf("the same rules after a restart are %+v, not %+v", again, back)
 	}
-	have, err := s.q.RulesHistory(t.Context())
 	want := []RulesVersion{{first, 2}, {second, 1}, {back, 0}}
-	if err != nil || fmt.Sprint(have) != fmt.Sprint(want) {
-		t.Errorf("have %v, %v\nwant %v", have, err, want)
+	for most := 1; most <= 4; most++ {
+		have, older, err := s.q.RulesHistory(t.Context(), most)
+		if rest := max(0, 3-most); err != nil || older != rest || fmt.Sprint(have) != fmt.Sprint(want[rest:]) {
+			t.Errorf("have %v, %d older, %v\nwant %v", have, older, err, want[rest:])
+		}
 	}
 	steps, err := s.q.History(late)
 	if err != nil || len(steps) != 1 || steps[0].Rules != first.Seq {
@@ -88,7 +90,7 @@ func TestRules_EachSetterIsToldItsOwnVersion(t *testing.T) {
 		wg.Go(func() { s.accept(draft("till", fmt.Sprint("k", i))) })
 	}
 	wg.Wait()
-	versions, err := s.q.RulesHistory(t.Context())
+	versions, _, err := s.q.RulesHistory(t.Context(), 100)
 	if err != nil || len(versions) < 5 || versions[len(versions)-1].Rules != s.q.Rules() {
 		t.Fatalf("%v, %v", versions, err)
 	}
@@ -108,6 +110,14 @@ func TestRules_ALongTextAndAFullDiskAreRefused(t *testing.T) {
 	if r := s.rule(long); r.Text != long {
 		t.Error("the longest text was not kept")
 	}
+	const shown = rulesShownMax / RulesMax
+	for i := range shown + 2 {
+		s.rule(fmt.Sprint(i, long)[:RulesMax])
+	}
+	if have, older, err := s.q.RulesHistory(t.Context(), 1000); err != nil || len(have) != shown || older != 3 || have[shown-1].Rules != s.q.Rules() {
+		t.Errorf("of long texts %d are shown, %d are older, %v", len(have), older, err)
+	}
+	long = s.q.Rules().Text
 	s.close()
 	s.open(Options{SizeMax: 1})
 	var err error

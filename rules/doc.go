@@ -5,6 +5,7 @@
 //
 // [Malformed] judges a request by itself. [Rules] are what a shop says: its [Limits], and what it takes for [Duplicates]. [Rules.Judge] holds a
 // [Press] against them over a [View] of what is on the queue. A refusal is a [*tideover.Refusal] that says in both languages what is wrong and what to do next.
+// [Rules.Check] finds rules that no shop can mean, and such as contradict each other.
 // [CardData] and [CardText] refuse card data that may not be stored, before any other rule.
 //
 // # Promises
