@@ -11,8 +11,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/pelletier/go-toml/v2"
-
 	"tideover"
 )
 
@@ -77,8 +75,8 @@ func (f *File) readFile(src Source, root reflect.Value) {
 		})
 		return
 	}
-	var tree map[string]any
-	if err := toml.Unmarshal(data, &tree); err != nil {
+	tree, err := parse(data)
+	if err != nil {
 		f.errs = append(f.errs, syntaxError(src.Path, err))
 		return
 	}
@@ -130,13 +128,10 @@ func syntaxError(path string, err error) *Error {
 		File: path, Err: err,
 		Hint: tideover.Textf("correct that line; strings stand in double quotes", "请修改该行；字符串须用双引号括起来"),
 	}
-	text := err.Error()
-	if d, ok := errors.AsType[*toml.DecodeError](err); ok {
-		e.Line, _ = d.Position()
-		e.Key = strings.Join(d.Key(), ".")
+	if s, ok := errors.AsType[*syntax](err); ok {
+		e.Line, e.Key = s.line, s.key
 	}
-	text = strings.TrimPrefix(text, "toml: ")
-	e.What = tideover.Textf("is not TOML here: %s", "此处不符合 TOML 语法：%s", text)
+	e.What = tideover.Textf("is not TOML here: %v", "此处不符合 TOML 语法：%v", err)
 	return e
 }
 

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pelletier/go-toml/v2"
-
 	"tideover"
 )
 
@@ -20,8 +18,8 @@ func Text(config any) string {
 
 // Values reads a [Text] of this or of another version: every key that it has, with its value as TOML writes it.
 func Values(text string) (map[string]string, error) {
-	var tree map[string]any
-	if err := toml.Unmarshal([]byte(text), &tree); err != nil {
+	tree, err := parse([]byte(text))
+	if err != nil {
 		return nil, err
 	}
 	values := map[string]string{}

@@ -3,7 +3,6 @@ package conf
 import (
 	"reflect"
 	"strings"
-	"time"
 
 	"tideover"
 )
@@ -71,11 +70,12 @@ func nameOfValue(v any) tideover.Text {
 		return tideover.Textf("a list", "列表")
 	case map[string]any:
 		return tideover.Textf("a table", "表")
-	case time.Time:
-		return tideover.Textf("a date", "日期")
-	default:
-		return tideover.Textf("a date or time", "日期或时间")
+	case moment:
+		if v.dated {
+			return tideover.Textf("a date", "日期")
+		}
 	}
+	return tideover.Textf("a date or time", "日期或时间")
 }
 
 // mistyped complains about a value of the wrong type.
