@@ -82,7 +82,11 @@ func (se *session) books(ctx context.Context, st *quic.Stream, q wire.Reconcile)
 		if se.srv.isDraining() {
 			return errDrained
 		}
-		if err := se.write(st, wire.TypeBooked, b); err != nil {
+		err := se.write(st, wire.TypeBooked, b)
+		switch {
+		case errors.Is(err, wire.ErrMalformed), errors.Is(err, wire.ErrTooLarge):
+			return err // nothing was written: what stands in the books breaks a limit, and the operator is to hear of it
+		case err != nil:
 			return errUnread
 		}
 		return nil
@@ -101,7 +105,7 @@ func refusedReconcile(err error) (r wire.Refused, broken bool) {
 	case errors.Is(err, context.Canceled): // the edge does not listen any more, or the hub has stopped
 		return busyReconcile("it was given up"), false
 	}
-	return busyReconcile("the ledger could not be read"), true
+	return busyReconcile("the ledger could not be read; see the hub's log"), true
 }
 
 func busyReconcile(why string) wire.Refused {
