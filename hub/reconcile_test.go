@@ -435,6 +435,7 @@ func TestReconcile_OneAtATimeForAStore(t *testing.T) {
 	<-asked
 	// Whoever stops listening gives the place back.
 	first.CancelRead(wire.StreamDone)
+	left := time.Now()
 	eventually(t, "the place is free", func() bool {
 		a := l.open(wire.TypeReconcile, q)
 		defer a.CancelRead(wire.StreamDone)
@@ -445,6 +446,9 @@ func TestReconcile_OneAtATimeForAStore(t *testing.T) {
 			return false
 		}
 	})
+	if took := time.Since(left); took > 12*time.Second { // after 15 s the platform's page is given up by itself
+		t.Errorf("the place was free after %s: nobody noticed that the edge had left", took)
+	}
 	release()
 	if a := readAnswer(waits); a.err != nil || a.refused != nil || !a.balanced.Statement {
 		t.Errorf("%+v", a)
