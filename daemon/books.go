@@ -23,6 +23,10 @@ const (
 	settlementSpanMax = 31 * 24 * time.Hour
 	// comparedAtOnce is how many comparisons are in memory at once; one more waits.
 	comparedAtOnce = 2
+	// repeatedMax is how many transactions that the ledger seems to lack it is asked for by id, and repeatedSpan how much earlier it may have
+	// them.
+	repeatedMax  = 32
+	repeatedSpan = 31 * 24 * time.Hour
 )
 
 // errTooMany says that a comparison would not fit into memory.
@@ -31,6 +35,7 @@ var errTooMany = errors.New("too many transactions")
 // hubBooks asks the hub what its side has of a time; the uplink does, and a test's stand-in.
 type hubBooks interface {
 	Reconcile(ctx context.Context, q wire.Reconcile, each func(wire.Booked) error) (wire.Balanced, error)
+	Knows(ctx context.Context, id tideover.ID) (bool, error)
 }
 
 // books reads what the sides of a comparison have.
@@ -91,9 +96,12 @@ func (b *books) lookup(id tideover.ID) (reconcile.Entry, bool) {
 	return entryOf(&t), true
 }
 
-// hubSides asks the hub for its ledger and the platform's statement, for so long at most. A hub that was not heard is no error: why says so,
-// and nothing is given. uid "" means every till's; for one till the platform is not asked.
-func (b *books) hubSides(ctx context.Context, q wire.Reconcile, uid string, most time.Duration) (ledger, platform reconcile.Book, why string, err error) {
+// hubSides asks the hub for its ledger and the platform's statement, for so long at most, and a second time for what the journal has at
+// another time than the ledger. A press that a till repeats to a new router is accepted anew there, and the ledger keeps the time of the
+// first acceptance.
+func (b *books) hubSides(
+	ctx context.Context, q wire.Reconcile, uid string, journal []reconcile.Entry, most time.Duration,
+) (ledger, platform reconcile.Book, why string, err error) {
 	patience, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	select {
@@ -102,10 +110,52 @@ func (b *books) hubSides(ctx context.Context, q wire.Reconcile, uid string, most
 	case <-patience.Done():
 		return ledger, platform, "another comparison has the hub's ear", ctx.Err()
 	}
+	mine := func(e *wire.Booking) bool { return uid == "" || e.Side != wire.SideLedger || e.TerminalUID == uid }
+	ledger, platform, why, err = b.ask(ctx, patience, q, mine)
+	if err != nil || !ledger.Given {
+		return ledger, platform, why, err
+	}
+	repeated := b.repeated(patience, journal, ledger.Entries)
+	if len(repeated) == 0 {
+		return ledger, platform, why, nil
+	}
+	q.To = q.From
+	q.From = max(q.From.Add(-repeatedSpan), 1)
+	early, statement, _, err := b.ask(ctx, patience, q, func(e *wire.Booking) bool { return repeated[e.ID] })
+	ledger.Entries = append(ledger.Entries, early.Entries...)
+	platform.Entries = append(platform.Entries, statement.Entries...)
+	return ledger, platform, why, err
+}
+
+// repeated returns those of the journal's approvals that these entries of the ledger lack, and that it has all the same.
+func (b *books) repeated(ctx context.Context, journal, ledger []reconcile.Entry) map[tideover.ID]bool {
+	has := make(map[tideover.ID]bool, len(ledger))
+	for i := range ledger {
+		has[ledger[i].ID] = true
+	}
+	repeated, asked := map[tideover.ID]bool{}, 0
+	for i := range journal {
+		id := journal[i].ID
+		if journal[i].State != tideover.StateApproved || has[id] || asked == repeatedMax {
+			continue
+		}
+		asked++
+		if known, err := b.hub.Knows(ctx, id); err == nil && known {
+			repeated[id] = true
+		}
+	}
+	return repeated
+}
+
+// ask asks the hub once for its ledger and the platform's statement. A hub that was not heard is no error: why says so,
+// and nothing is given. Only ctx's own end is.
+func (b *books) ask(
+	ctx, patience context.Context, q wire.Reconcile, wanted func(*wire.Booking) bool,
+) (ledger, platform reconcile.Book, why string, err error) {
 	said, err := b.hub.Reconcile(patience, q, func(m wire.Booked) error {
 		for i := range m.Entries {
 			e := &m.Entries[i]
-			if e.Side == wire.SideLedger && uid != "" && e.TerminalUID != uid {
+			if !wanted(e) {
 				continue
 			}
 			into := &ledger

@@ -87,6 +87,6 @@ func (b *books) day(ctx context.Context, store, date string, from, to tideover.M
 	if day.Journal, err = b.journal(ctx, from, to, ""); err != nil {
 		return nil, err
 	}
-	day.Hub, day.Platform, day.HubWhy, err = b.hubSides(ctx, wire.Reconcile{From: max(from, 1), To: to}, "", hubDayMax)
+	day.Hub, day.Platform, day.HubWhy, err = b.hubSides(ctx, wire.Reconcile{From: max(from, 1), To: to}, "", day.Journal, hubDayMax)
 	return day, err
 }

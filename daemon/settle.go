@@ -122,7 +122,7 @@ func (d *desk) Settled(ctx context.Context, by terminal.Caller, id tideover.ID) 
 	var ledger reconcile.Book
 	var why string
 	if ledger.Given = r.From >= r.To; err == nil && !ledger.Given { // two reports within a millisecond: there is nothing in it
-		ledger, _, why, err = d.books.hubSides(ctx, wire.Reconcile{From: max(r.From, 1), To: r.To, LedgerOnly: true}, r.TerminalUID, hubSettleMax)
+		ledger, _, why, err = d.books.hubSides(ctx, wire.Reconcile{From: max(r.From, 1), To: r.To, LedgerOnly: true}, r.TerminalUID, journal, hubSettleMax)
 	}
 	switch {
 	case errors.Is(err, errTooMany):

@@ -44,6 +44,18 @@ func (l *ledger) Reconcile(_ context.Context, q wire.Reconcile, each func(wire.B
 	return b, l.err
 }
 
+// Knows says whether it has an id at any time.
+func (l *ledger) Knows(_ context.Context, id tideover.ID) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.entries {
+		if e.ID == id && e.Side == wire.SideLedger {
+			return true, l.err
+		}
+	}
+	return false, l.err
+}
+
 // book lets ledger and platform have a transaction as the journal has it.
 func (l *ledger) book(t tideover.Transaction, state tideover.State) {
 	l.mu.Lock()
@@ -278,6 +290,45 @@ func TestRouter_ReconcilesADay(t *testing.T) {
 	}
 	if yesterday := ask(control.ReconcileQuery{Date: time.Now().AddDate(0, 0, -1).Format(time.DateOnly)}); yesterday.Compared != 0 {
 		t.Errorf("have %+v", yesterday)
+	}
+}
+
+// What a new router accepted anew keeps in the ledger the time of its first acceptance, and is there all the same.
+func TestDesk_SettlesWhatARepeatedPressBrought(t *testing.T) {
+	h := newHouse(t)
+	l := h.withLedger()
+	tech, r := h.technician(t)
+	r.books = h.books
+	again, unknown := h.sell(t, till1, "A-1", 1299), h.sell(t, till1, "A-2", 500)
+	for i, tx := range []tideover.Transaction{again, unknown} {
+		if err := h.approve(tx.ID, uint64(i+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	early := again
+	early.CreatedAt = again.CreatedAt.Add(-26 * time.Hour)
+	l.book(early, tideover.StateApproved)
+	time.Sleep(2 * time.Millisecond)
+	s := h.settle(t, till1, "day", tideover.Settlement{Items: []tideover.SettlementItem{itemOf(again), itemOf(unknown)}})
+	if len(s.Items) != 1 || s.Items[0].ID != unknown.ID || s.Items[0].Reason != "hub_lacks" || !s.HubCompared {
+		t.Errorf("have %+v", s.Items)
+	}
+	l.book(unknown, tideover.StateApproved)
+	whole, err := tech.Reconcile(t.Context(), control.ReconcileQuery{}, nil)
+	if err != nil || !whole.Well() || whole.Compared != 2 {
+		t.Errorf("%v, %+v", err, whole)
+	}
+	h.sell(t, till2, "B-1", 1) // and where no report says so
+	late := h.sell(t, till2, "B-2", 700)
+	if err := h.approve(late.ID, 3); err != nil {
+		t.Fatal(err)
+	}
+	early = late
+	early.CreatedAt = late.CreatedAt.Add(-26 * time.Hour)
+	l.book(early, tideover.StateApproved)
+	time.Sleep(2 * time.Millisecond)
+	if whole, err = tech.Reconcile(t.Context(), control.ReconcileQuery{}, nil); err != nil || len(whole.Findings) != 1 || whole.Findings[0].Reason != "open" {
+		t.Errorf("%v, %+v", err, whole)
 	}
 }
 

@@ -183,9 +183,9 @@ func Day(d *DayBooks) (tideover.Reconciliation, []tideover.Compared) {
 func (d *DayBooks) rest(compared map[tideover.ID]bool) Books {
 	b := Books{Journal: Book{Given: true}, Hub: Book{Given: d.Hub.Given}, Platform: Book{Given: d.Platform.Given}}
 	known, has := map[tideover.ID]bool{}, map[tideover.ID]bool{}
-	wanted := func(e *Entry) bool {
+	wanted := func(e *Entry) bool { // also what the ledger has of another time than the journal
 		known[e.ID] = true
-		return !compared[e.ID] && d.From <= e.At && e.At < d.To
+		return !compared[e.ID] && (has[e.ID] || d.From <= e.At && e.At < d.To)
 	}
 	for i := range d.Journal {
 		if e := &d.Journal[i]; wanted(e) {

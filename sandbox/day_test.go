@@ -330,3 +330,40 @@ func TestDay_KilledAroundAReport(t *testing.T) {
 		_ = c.shop.Close()
 	}
 }
+
+// A press that a till repeats to a new router is accepted anew there: its report is compared with what the ledger has from before.
+func TestDay_AfterTheRouterWasReplaced(t *testing.T) {
+	t.Parallel()
+	c := newCampaign(t, Options{})
+	till := c.tills[0]
+	sale := Press{Kind: tideover.KindSale, Amount: 500, Currency: "JPY"}
+	if _, err := till.Sell(c.ctx, "a", sale); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(10 * time.Millisecond)
+	opened := time.Now().UTC()
+	c.must(c.shop.WipeEdge(c.ctx))
+	c.must(c.shop.StartEdge(c.ctx))
+	body, err := json.Marshal(sale)
+	c.must(err)
+	header := http.Header{"Idempotency-Key": {"a"}, "Content-Type": {"application/json"}}
+	a, err := till.call(c.ctx, http.MethodPost, "/v1/transactions", header, body, 10*time.Second)
+	if x, bad := a.transaction(); err != nil || bad != nil || x.State != tideover.StateApproved || x.CreatedAt.Time().Before(opened.Truncate(time.Millisecond)) {
+		t.Fatalf("%v, %s", err, a)
+	}
+	time.Sleep(10 * time.Millisecond)
+	report := fmt.Sprintf(`{"from":%q,"items":[{"key":"a","kind":"sale","amount":500,"currency":"JPY"}]}`, opened.Format(time.RFC3339Nano))
+	header.Set("Idempotency-Key", "day")
+	a, err = till.call(c.ctx, http.MethodPost, "/v1/settlements", header, []byte(report), time.Minute)
+	var s struct {
+		Result      string
+		HubCompared bool `json:"hub_compared"`
+	}
+	if err != nil || json.Unmarshal(a.body, &s) != nil || s.Result != "match" || !s.HubCompared {
+		t.Errorf("%v, %s", err, a)
+	}
+	r, err := control.Dial(c.shop.path("edge.sock")).Reconcile(c.ctx, control.ReconcileQuery{}, nil)
+	if err != nil || !r.Well() || !r.Statement || r.Compared != 1 {
+		t.Errorf("%v, %+v", err, r)
+	}
+}
