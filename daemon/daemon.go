@@ -65,7 +65,8 @@ type Router struct {
 	reload   <-chan struct{}
 	closing  atomic.Bool
 
-	verifying sync.Mutex // the journal is verified by one at a time
+	verifying sync.Mutex                      // the journal is verified by one at a time
+	flawed    atomic.Pointer[control.Journal] // what the last verification against the hub's head has found; nil where that was nothing
 }
 
 // Run runs the edge until ctx ends, then drains it, and returns nil. An error means that it could not start, or had to stop: after a

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -142,6 +143,22 @@ func TestRouter_VerifiesAgainstTheHubsHead(t *testing.T) {
 	j, err = tech.VerifyJournal(t.Context(), "")
 	if err != nil || j.Verified || len(j.Flaws) != 1 || j.Flaws[0].Entry != seq || !strings.Contains(j.Flaws[0].What.En, "another head") || j.Flaws[0].What.Zh == "" {
 		t.Errorf("with another head: %+v, %v", j, err)
+	}
+	journalAlarm := func() bool {
+		return slices.ContainsFunc(r.alarms(), func(f control.Finding) bool {
+			return f.Code == "journal" && strings.Contains(f.What.En, "another head")
+		})
+	}
+	if !journalAlarm() {
+		t.Errorf("status does not say it: %+v", r.alarms())
+	}
+	h.welcome(t, wire.Welcome{AnchorSeq: newest.Seq, AnchorHead: newest.Hash})
+	j, err = tech.VerifyJournal(t.Context(), queue.Anchor{Seq: newest.Seq}.String())
+	if err != nil || j.Verified || !journalAlarm() {
+		t.Errorf("against a head that was mistyped: %+v, %v", j, err)
+	}
+	if j, err = tech.VerifyJournal(t.Context(), ""); err != nil || !j.Verified || journalAlarm() {
+		t.Errorf("once it verifies again: %+v, %v, %+v", j, err, r.alarms())
 	}
 	_, err = tech.VerifyJournal(t.Context(), "17")
 	wantRefused(t, err, http.StatusBadRequest, tideover.CodeInvalidRequest)

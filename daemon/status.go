@@ -115,6 +115,13 @@ func (r *Router) alarms() []control.Finding {
 				"因更换或恢复过路由器，本机日志缺少门店的部分历史：取消和过期须等待 hub 判定"),
 		})
 	}
+	if j := r.flawed.Load(); j != nil {
+		alarms = append(alarms, control.Finding{
+			Code: "journal",
+			What: tideover.Textf("the journal did not verify: %[1]s", "日志校验不通过：%[2]s", j.Flaws[0].What.En, j.Flaws[0].What.Zh),
+			Next: tideover.Textf("copy %s away as it is, and do not delete it; then: tideover journal verify", "请先原样复制保存 %s，切勿删除；然后执行：tideover journal verify", j.Path),
+		})
+	}
 	if welcome.LostBefore != 0 {
 		alarms = append(alarms, control.Finding{
 			Code: "hub_restored", Note: !open, Next: manual,

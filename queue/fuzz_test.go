@@ -10,7 +10,7 @@ import (
 )
 
 // FuzzOpen writes over a part of a good file. Whatever comes of it, opening it neither panics nor kills the process; what opens is
-// sound to bbolt, too.
+// sound to bbolt, too, and verifies; what does not open does not verify.
 func FuzzOpen(f *testing.F) {
 	good, err := os.ReadFile(golden)
 	if err != nil {
@@ -28,7 +28,11 @@ func FuzzOpen(f *testing.F) {
 		if err := os.WriteFile(path, image, 0o600); err != nil {
 			t.Fatal(err)
 		}
+		verified, said := VerifyFile(path)
 		q, err := Open(Options{Path: path, Key: testKey, Store: testStore})
+		if well := said == nil && len(verified.Flaws) == 0; well != (err == nil) {
+			t.Fatalf("a verification says %v %+v, and an open %v", said, verified.Flaws, err)
+		}
 		if err != nil {
 			return
 		}

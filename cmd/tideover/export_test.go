@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/csv"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -65,8 +66,12 @@ func TestRunbook_NamesCommandsThatAreTested(t *testing.T) {
 		t.Fatal(err)
 	}
 	var script []byte
-	for _, name := range []string{"actions", "journal", "config", "receipt"} {
-		text, err := os.ReadFile("testdata/script/" + name + ".txtar")
+	scripts, err := filepath.Glob("testdata/script/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range scripts {
+		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
