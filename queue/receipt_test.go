@@ -96,3 +96,23 @@ func TestReceipt_OfAnAdoptedEnd(t *testing.T) {
 	s.reopen()
 	s.receipt("adopted, on disk", d.ID, 1, true)
 }
+
+// The fault: a hub that was put back to an older copy told an end again, and no longer as a correction. The till goes by what it was told, and the
+// signature by what was told last.
+func TestReceipt_OfACorrectionThatIsToldAgainAsNone(t *testing.T) {
+	s := newShop(t)
+	d := draft("till", "k")
+	s.accept(d)
+	s.end(proven(approved(d.ID, 1), 1))
+	corrected := proven(told(d.ID, 2, tideover.StateReversed), 2)
+	corrected.Corrected = true
+	s.end(corrected)
+	s.end(proven(told(d.ID, 3, tideover.StateReversed), 3))
+	for _, when := range []string{"told", "on disk"} {
+		s.receipt(when, d.ID, 3, true)
+		if tx, _, _, err := s.q.Receipt(d.ID); err != nil || tx.Corrected || !s.get(d.ID).Corrected {
+			t.Errorf("%s: corrected %v, %v", when, tx.Corrected, err)
+		}
+		s.reopen()
+	}
+}

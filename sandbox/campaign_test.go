@@ -201,6 +201,7 @@ func (c *campaign) judge() Verdict {
 			c.t.Errorf("%s has not acknowledged %d ends (%v)", till.Name, len(left), err)
 		}
 	}
+	c.receipts()
 	return v
 }
 
