@@ -70,8 +70,7 @@ func (s *receipts) check(r *tideover.Receipt) error {
 	return r.Verify(key) // none is no key of it
 }
 
-// proof returns what is to be kept of an end's signature; nil where there is none, or none that holds. What the journal has itself is not
-// kept twice.
+// proof returns an end's signature if it holds for the journal's record or for the hub's, whichever will stand there; else nil.
 func (s *receipts) proof(c wire.Confirmation) *tideover.Proof {
 	if c.Receipt.IsZero() {
 		return nil
@@ -87,17 +86,9 @@ func (s *receipts) proof(c wire.Confirmation) *tideover.Proof {
 	var why error
 	for _, r := range bare {
 		signed := r.With(c.Receipt)
-		if why = s.check(&signed); why != nil {
-			continue
+		if why = s.check(&signed); why == nil {
+			return &c.Receipt
 		}
-		kept := c.Receipt
-		if kept.Terminal == r.Terminal {
-			kept.Terminal = ""
-		}
-		if kept.CreatedAt == r.CreatedAt {
-			kept.CreatedAt = 0
-		}
-		return &kept
 	}
 	if why == nil {
 		return nil // there is no request that it could be of

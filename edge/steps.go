@@ -62,8 +62,23 @@ func (r *Record) Told(t Told) (e Event, take Take, err error) {
 	}
 	return Event{
 		Type: EventEnded, From: r.State, Cause: cause, Outcome: &t.Outcome, HubSeq: t.HubSeq, Corrected: t.Corrected,
-		Attempts: r.Attempts, Uplink: r.Uplink, Receipt: t.Receipt,
+		Attempts: r.Attempts, Uplink: r.Uplink, Receipt: r.beside(t.Receipt),
 	}, TakeNew, nil
+}
+
+// beside returns what a proof says that the record does not.
+func (r *Record) beside(p *tideover.Proof) *tideover.Proof {
+	if p == nil {
+		return nil
+	}
+	kept := *p
+	if kept.Terminal == r.Terminal {
+		kept.Terminal = ""
+	}
+	if kept.CreatedAt == r.CreatedAt {
+		kept.CreatedAt = 0
+	}
+	return &kept
 }
 
 // neverExecuted says whether an end means that no money moved, and none will.

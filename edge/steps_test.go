@@ -462,3 +462,25 @@ func TestRecord_ApplyRefuses(t *testing.T) {
 		}
 	}
 }
+
+// What two acceptances of one press may differ in stays with the end where it differs, by the record that is there then. The fault: it was
+// compared before, with the hub's record of an id that a till pressed at that very moment.
+func TestRecord_KeepsOfAProofWhatItDoesNotSay(t *testing.T) {
+	for name, row := range map[string]struct{ told, kept tideover.Proof }{
+		"the same":      {tideover.Proof{Key: tideover.KeyID{1}, Terminal: "till", CreatedAt: 1}, tideover.Proof{Key: tideover.KeyID{1}}},
+		"another time":  {tideover.Proof{Terminal: "till", CreatedAt: 2}, tideover.Proof{CreatedAt: 2}},
+		"another name":  {tideover.Proof{Terminal: "till-9", CreatedAt: 1}, tideover.Proof{Terminal: "till-9"}},
+		"both another":  {tideover.Proof{Terminal: "till-9", CreatedAt: 2}, tideover.Proof{Terminal: "till-9", CreatedAt: 2}},
+		"nothing of it": {tideover.Proof{Signature: [64]byte{1}}, tideover.Proof{Signature: [64]byte{1}}},
+	} {
+		l := newLife(t, tideover.KindSale)
+		e, take, err := l.Told(Told{HubSeq: 1, Outcome: tideover.Outcome{Result: tideover.StateApproved}, Receipt: &row.told})
+		if err != nil || take != TakeNew || e.Receipt == nil || *e.Receipt != row.kept {
+			t.Errorf("%s: %+v, %v, %v", name, e.Receipt, take, err)
+		}
+	}
+	l := newLife(t, tideover.KindSale)
+	if e, _, err := l.Told(Told{HubSeq: 1, Outcome: tideover.Outcome{Result: tideover.StateApproved}}); err != nil || e.Receipt != nil {
+		t.Errorf("without one: %+v, %v", e.Receipt, err)
+	}
+}
