@@ -229,7 +229,7 @@ func open(t *testing.T, h *house) (path string, stop func()) {
 	return path, openAt(t, path, h)
 }
 
-func openAt(t *testing.T, path string, h *house) (stop func()) {
+func openAt(t *testing.T, path string, h control.Backend) (stop func()) {
 	t.Helper()
 	s := control.New(control.Config{Socket: path}, h, quiet())
 	if err := s.Listen(); err != nil {

@@ -220,3 +220,32 @@ func TestBetween_ReadsWhatItNeeds(t *testing.T) {
 		t.Errorf("%d strides for an hour of %d sales", n, 3600)
 	}
 }
+
+// A full disk refuses reports, and leaves the room that ends and acknowledgements need.
+func TestReport_AFullDiskIsSaid(t *testing.T) {
+	s := newShop(t)
+	s.close()
+	s.open(Options{SizeMax: 2 << 20})
+	s.accept(draft("till", "a"))
+	taken := 0
+	var err error
+	for ; taken < 40 && err == nil; taken++ {
+		_, _, err = s.q.Report(t.Context(), report("till", fmt.Sprint(taken), morning, 2000), 1, 0)
+	}
+	if r, ok := errors.AsType[*tideover.Refusal](err); !ok || r.Code != tideover.CodeStorageFull || taken < 2 {
+		t.Fatalf("after %d reports: %v", taken, err)
+	}
+	refused := tideover.SettlementID(testStore, "till", fmt.Sprint(taken-1))
+	if _, err := s.q.ReadReport(refused); !errors.Is(err, ErrUnknown) {
+		t.Errorf("the refused one: %v", err)
+	}
+	if _, err := s.q.ReadReport(tideover.SettlementID(testStore, "till", "0")); err != nil {
+		t.Errorf("one that was taken: %v", err)
+	}
+	id := tideover.MakeID(testStore, "till", "a")
+	s.end(approved(id, 1))
+	if _, err := s.q.Acknowledge(t.Context(), id, s.get(id).Seq); err != nil {
+		t.Errorf("an acknowledgement: %v", err)
+	}
+	s.reopen()
+}
