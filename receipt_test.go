@@ -71,6 +71,7 @@ func TestParseReceipt_OverlooksWhiteSpaceAlone(t *testing.T) {
 	printed := r.Text(Chinese)
 	for _, text := range []string{
 		"\ufeff" + printed, strings.ReplaceAll(printed, "\n", "  \r\n"), strings.ReplaceAll(printed, "\n", "\n\n"), strings.TrimSpace(printed),
+		printed[:len(printed)-60] + "\n" + printed[len(printed)-60:len(printed)-30] + " \n\n" + printed[len(printed)-30:],
 	} {
 		if have, err := ParseReceipt([]byte(text)); err != nil || have != r {
 			t.Errorf("%q: %v", text, err)

@@ -145,15 +145,20 @@ func ParseReceipt(b []byte) (r Receipt, err error) {
 	return r, nil
 }
 
-// parsePrinted reads a receipt as it is printed. White space at the ends of lines and empty lines count for nothing; all else is as
-// [Receipt.Text] writes it.
+// parsePrinted reads a receipt as it is printed. White space at the ends of lines and empty lines count for nothing, and the signature may run
+// over several lines, since paper is narrow; all else is as [Receipt.Text] writes it.
 func parsePrinted(b []byte) (r Receipt, err error) {
 	if !utf8.Valid(b) {
 		return r, notReceipt(errors.New("it is not UTF-8"))
 	}
 	var lines []string
 	for line := range strings.Lines(strings.TrimPrefix(string(b), "\ufeff")) {
-		if line = strings.TrimSpace(line); line != "" {
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		if n := len(lines) - 1; n > 0 && sealed(lines[n]) {
+			lines[n] += line
+		} else {
 			lines = append(lines, line)
 		}
 	}
@@ -181,6 +186,11 @@ func parsePrinted(b []byte) (r Receipt, err error) {
 		return r, notReceipt(errors.New("a line is out of place, or not written as a receipt has it"))
 	}
 	return r, nil
+}
+
+// sealed says whether a line is the signature's, or its beginning.
+func sealed(line string) bool {
+	return strings.HasPrefix(line, receiptSeal.En+": ") || strings.HasPrefix(line, receiptSeal.Zh+": ")
 }
 
 // readLine takes one line of a printed receipt.

@@ -2,6 +2,9 @@ package hub
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"log/slog"
 	"os"
@@ -11,6 +14,8 @@ import (
 	"time"
 
 	"tideover"
+	"tideover/hub/platform/sandbox"
+	"tideover/wire"
 )
 
 // openedKey opens a state directory as a start does, and returns the id of its receipt key.
@@ -116,5 +121,45 @@ func TestReceiptKey_ReplacedByHand(t *testing.T) {
 	}
 	if id, err := readIdentity(dir); err != nil || id.ReceiptKey != second.String() {
 		t.Errorf("%+v, %v", id, err)
+	}
+}
+
+// The key that an edge hears at enrolment, in its welcome and from the hub's own command is one, over restarts too; and every end that is said on
+// a stream or out of the outbox is signed with it.
+func TestServer_SignsWhatItSays(t *testing.T) {
+	h := newTestHub(t, sandbox.Behaviour{})
+	e := newEdge(t, h.add("shop-0001"))
+	l := e.connect()
+	key := ed25519.PublicKey(l.welcome.ReceiptKey[:])
+	told, err := newClient(h.config.Admin).ReceiptKey(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode([]byte(told.PEM))
+	printed, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil || !key.Equal(printed.(ed25519.PublicKey)) || e.enrolled.ReceiptKey != l.welcome.ReceiptKey || told.KeyID != tideover.KeyIDOf(key).String() {
+		t.Errorf("welcome %x, enrolment %x, command %+v, %v", key, e.enrolled.ReceiptKey, told, err)
+	}
+	l.replay()
+	s := e.sale("a", 1299)
+	check := func(where string, c wire.Confirmation) {
+		t.Helper()
+		r := s.Receipt("shop-0001", c.Outcome, c.Corrected).With(c.Receipt)
+		if err := r.Verify(key); err != nil {
+			t.Errorf("%s: %v in %+v", where, err, c)
+		}
+	}
+	check("on its stream", mustEnd(t, l.submit(s), tideover.StateApproved))
+	l.conn.CloseWithError(0, "")
+	h.config.Listen = h.ready.Listen // where the edge finds it
+	if err := h.shut(); err != nil {
+		t.Fatal(err)
+	}
+	h.start()
+	l = e.connect()
+	if said, _ := l.replay(); len(said) != 1 {
+		t.Errorf("the outbox: %+v", said)
+	} else {
+		check("out of the outbox", said[0])
 	}
 }
