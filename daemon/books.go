@@ -98,7 +98,7 @@ func (b *books) lookup(id tideover.ID) (reconcile.Entry, bool) {
 
 // hubSides asks the hub for its ledger and the platform's statement, for so long at most, and a second time for what the journal has at
 // another time than the ledger. A press that a till repeats to a new router is accepted anew there, and the ledger keeps the time of the
-// first acceptance.
+// first acceptance; a ledger that was put back has some rows from the time at which it heard of them again.
 func (b *books) hubSides(
 	ctx context.Context, q wire.Reconcile, uid string, journal []reconcile.Entry, most time.Duration,
 ) (ledger, platform reconcile.Book, why string, err error) {
@@ -119,12 +119,21 @@ func (b *books) hubSides(
 	if len(repeated) == 0 {
 		return ledger, platform, why, nil
 	}
-	q.To = q.From
-	q.From = max(q.From.Add(-repeatedSpan), 1)
-	early, statement, _, err := b.ask(ctx, patience, q, func(e *wire.Booking) bool { return repeated[e.ID] })
-	ledger.Entries = append(ledger.Entries, early.Entries...)
-	platform.Entries = append(platform.Entries, statement.Entries...)
-	return ledger, platform, why, err
+	before, after := q, q
+	before.From, before.To = max(q.From.Add(-repeatedSpan), 1), q.From
+	after.From, after.To = q.To, min(q.To.Add(repeatedSpan), tideover.MillisOf(time.Now()))
+	for _, other := range []wire.Reconcile{before, after} {
+		if other.From >= other.To {
+			continue
+		}
+		more, statement, _, err := b.ask(ctx, patience, other, func(e *wire.Booking) bool { return repeated[e.ID] })
+		if err != nil {
+			return ledger, platform, why, err
+		}
+		ledger.Entries = append(ledger.Entries, more.Entries...)
+		platform.Entries = append(platform.Entries, statement.Entries...)
+	}
+	return ledger, platform, why, nil
 }
 
 // repeated returns those of the journal's approvals that these entries of the ledger lack, and that it has all the same.

@@ -218,6 +218,9 @@ func balances(b *Books, g *groups) []tideover.Balance {
 		r := &g.all[i]
 		owner := r.named()
 		add := func(e *Entry, m moved, side func(*account) *tideover.Sum) {
+			if e != nil && e.Kind == tideover.KindNone {
+				e = owner // a ledger that was put back knows that it was approved, and no more
+			}
 			if e == nil || m == movedNot || e.Kind == tideover.KindNone || e.Kind == tideover.KindReversal {
 				return
 			}

@@ -134,6 +134,15 @@ func TestCompare_TakesATillsReversalForTheEndOfItsSale(t *testing.T) {
 	}
 }
 
+// A ledger that was put back may know of an approval, and nothing else of it.
+func TestCompare_CountsWhatTheLedgerKnowsNoMoreOf(t *testing.T) {
+	known := entry(tideover.StateApproved, func(e *Entry) { e.Kind, e.Amount, e.Currency = tideover.KindNone, 0, "" })
+	r := Compare(Books{Journal: book(true, entry(tideover.StateApproved)), Hub: book(true, known)})
+	if r.Verdict != tideover.VerdictMatch || len(r.Balances) != 1 || *r.Balances[0].Hub != (tideover.Sum{Count: 1, Amount: 1299}) {
+		t.Errorf("have %+v", r)
+	}
+}
+
 func TestWeigh(t *testing.T) {
 	sum := func(count, amount int64) tideover.Sum { return tideover.Sum{Count: count, Amount: amount} }
 	none := sum(0, 0)
