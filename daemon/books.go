@@ -23,8 +23,8 @@ const (
 	settlementSpanMax = 31 * 24 * time.Hour
 	// comparedAtOnce is how many comparisons are in memory at once; one more waits.
 	comparedAtOnce = 2
-	// repeatedMax is how many transactions that the ledger seems to lack it is asked for by id, and repeatedSpan how much earlier it may have
-	// them.
+	// repeatedMax is how many transactions that the ledger seems to lack it is asked for by id, and repeatedSpan how much earlier or later it
+	// may have them.
 	repeatedMax  = 32
 	repeatedSpan = 31 * 24 * time.Hour
 )

@@ -313,7 +313,13 @@ func TestDesk_SettlesWhatARepeatedPressBrought(t *testing.T) {
 	if len(s.Items) != 1 || s.Items[0].ID != unknown.ID || s.Items[0].Reason != "hub_lacks" || !s.HubCompared {
 		t.Errorf("have %+v", s.Items)
 	}
-	l.book(unknown, tideover.StateApproved)
+	heard := unknown // by a ledger that was put back, a moment ago
+	heard.CreatedAt = s.To
+	time.Sleep(2 * time.Millisecond)
+	l.book(heard, tideover.StateApproved)
+	if s, err := h.Settled(t.Context(), till1, s.ID); err != nil || s.Result != tideover.VerdictMatch {
+		t.Errorf("heard of again: %+v, %v", s.Items, err)
+	}
 	whole, err := tech.Reconcile(t.Context(), control.ReconcileQuery{}, nil)
 	if err != nil || !whole.Well() || whole.Compared != 2 {
 		t.Errorf("%v, %+v", err, whole)

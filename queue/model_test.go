@@ -209,7 +209,7 @@ func (m *model) tell(t *rapid.T, k *modelled, adopt *edge.Draft) {
 	e.Asked = rapid.Bool().Draw(t, "asked")
 	var proof tideover.Millis
 	if rapid.Bool().Draw(t, "signed") {
-		proof = tideover.Millis(rapid.IntRange(1<<20, 1<<40).Draw(t, "proof"))
+		proof = tideover.Millis(rapid.Int64Range(1<<20, 1<<40).Draw(t, "proof"))
 		e.Receipt = &tideover.Proof{CreatedAt: proof}
 	}
 	e.Adopt, e.Corrected = adopt, k.state.Final() && k.state != result

@@ -165,10 +165,10 @@ func (p *program) reconciliation(r *tideover.Reconciliation) {
 	p.balances(r)
 	for _, u := range r.Unreported {
 		if u.Reported {
-			p.line(fmt.Sprintf(p.t("%s: %d transactions since %s are in none of its reports", "%s：自 %[3]s 起有 %[2]d 笔交易不在其任何结算中"), u.Terminal, u.Count, when(u.Since)))
+			p.line(fmt.Sprintf(p.t("%s: in none of its reports; transactions since %[3]s: %[2]d", "%s：自 %[3]s 起有 %[2]d 笔交易不在其任何结算中"), u.Terminal, u.Count, when(u.Since)))
 			continue
 		}
-		p.line(fmt.Sprintf(p.t("%s: no day-end report; %d transactions since %s", "%s：没有日结；自 %[3]s 起有 %[2]d 笔交易"), u.Terminal, u.Count, when(u.Since)))
+		p.line(fmt.Sprintf(p.t("%s: no day-end report; transactions since %[3]s: %[2]d", "%s：没有日结；自 %[3]s 起有 %[2]d 笔交易"), u.Terminal, u.Count, when(u.Since)))
 	}
 	if len(r.Findings) == 0 {
 		return
