@@ -45,6 +45,7 @@ func fromTheJournal(code tideover.Code) bool {
 	case tideover.CodeSuspectedDuplicate, tideover.CodeOriginalUnknown, tideover.CodeOriginalNotApproved, tideover.CodeRefundExceedsOriginal,
 		tideover.CodeRefundWindowClosed:
 		return true
+	default:
+		return false
 	}
-	return false
 }
