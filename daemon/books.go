@@ -15,6 +15,8 @@ import (
 const (
 	// booksEntriesMax is the most transactions of one side that are compared at once: a router has little memory.
 	booksEntriesMax = 20_000
+	// booksItemsMax is the most items of a day's reports: overlapping reports name a transaction more than once.
+	booksItemsMax = 2 * booksEntriesMax
 	// hubSettleMax is how long the ledger may take while a till waits for its answer, and hubDayMax while a technician does, whose
 	// platform has to write its statement.
 	hubSettleMax = 10 * time.Second

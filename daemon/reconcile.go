@@ -64,20 +64,24 @@ func dateOf(date string, now time.Time) (name string, from, to tideover.Millis, 
 // books reach as far as the reports that touch the day do, so that each of them is compared whole.
 func (b *books) day(ctx context.Context, store, date string, from, to tideover.Millis) (*reconcile.DayBooks, error) {
 	day := &reconcile.DayBooks{Store: store, Date: date, From: from, To: to, Lookup: b.lookup}
-	for _, id := range b.queue.Reports(from, to) {
-		r, err := b.queue.ReadReport(id)
+	for _, r := range b.queue.Reports(from, to) {
+		day.Reports = append(day.Reports, reportOf(&r))
+	}
+	items := 0
+	for i, void := range reconcile.Superseded(day.Reports) {
+		r, err := b.queue.ReadReport(day.Reports[i].ID)
 		if err != nil {
 			return nil, err
 		}
-		day.Reports = append(day.Reports, reportOf(&r))
-	}
-	void := reconcile.Superseded(day.Reports)
-	for i := range day.Reports {
-		if void[i] {
-			day.Reports[i].Items = nil // it is named, and not compared
-			continue
+		if void {
+			r.Totals, r.Items = nil, nil // it is named, and not compared
+		} else {
+			from, to = min(from, r.From), max(to, r.To)
 		}
-		from, to = min(from, day.Reports[i].From), max(to, day.Reports[i].To)
+		if items += len(r.Items); items > booksItemsMax {
+			return nil, errTooMany
+		}
+		day.Reports[i] = reportOf(&r)
 	}
 	// What begins now is not yet part of any side.
 	if now := tideover.MillisOf(time.Now()); to > now {

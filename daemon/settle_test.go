@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -335,6 +336,39 @@ func TestDesk_SettlesWhatARepeatedPressBrought(t *testing.T) {
 	time.Sleep(2 * time.Millisecond)
 	if whole, err = tech.Reconcile(t.Context(), control.ReconcileQuery{}, nil); err != nil || len(whole.Findings) != 1 || whole.Findings[0].Reason != "open" {
 		t.Errorf("%v, %+v", err, whole)
+	}
+}
+
+// However much tills report, a comparison does not outgrow the router: what is superseded is not held, and too much is said.
+func TestRouter_ReconcileIsBounded(t *testing.T) {
+	h := newHouse(t)
+	h.withLedger()
+	tech, r := h.technician(t)
+	r.books = h.books
+	now := tideover.MillisOf(time.Now())
+	report := func(key string, from tideover.Millis) {
+		t.Helper()
+		s := tideover.Settlement{From: from, To: now}
+		for i := range queue.SettlementItemsMax {
+			s.Items = append(s.Items, tideover.SettlementItem{ID: tideover.MakeID("x", "y", fmt.Sprint(i)), Kind: tideover.KindSale, Amount: 1, Currency: "CNY", State: tideover.StateDeclined})
+		}
+		if _, _, err := h.Settle(t.Context(), till1, key, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 8 { // each replaces the one before it
+		report(fmt.Sprint("a", i), now.Add(-time.Duration(i+1)*time.Minute))
+	}
+	whole, err := tech.Reconcile(t.Context(), control.ReconcileQuery{}, nil)
+	if err != nil || len(whole.Reports) != 8 || !whole.Reports[6].Superseded || whole.Reports[7].Superseded {
+		t.Fatalf("%v, %d reports", err, len(whole.Reports))
+	}
+	for i := range 5 { // none covers the one before it
+		report(fmt.Sprint("b", i), now.Add(-time.Duration(20-i)*time.Second))
+	}
+	_, err = tech.Reconcile(t.Context(), control.ReconcileQuery{}, nil)
+	if e, ok := errors.AsType[*control.Error](err); !ok || e.Code != "too_many_transactions" {
+		t.Errorf("have %v", err)
 	}
 }
 

@@ -168,16 +168,17 @@ func (q *Queue) ReadReport(id tideover.ID) (Report, error) {
 	}, nil
 }
 
-// Reports returns the ids of the reports whose time touches [from, to), in the order in which they came.
-func (q *Queue) Reports(from, to tideover.Millis) (ids []tideover.ID) {
+// Reports returns the reports whose time touches [from, to), in the order in which they came: their ids, tills' uids and times, and
+// nothing else of them.
+func (q *Queue) Reports(from, to tideover.Millis) (all []Report) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i := range q.reports.all {
 		if h := &q.reports.all[i]; h.from < to && from < h.to {
-			ids = append(ids, h.id)
+			all = append(all, Report{ID: h.id, TerminalUID: h.uid, At: h.at, Settlement: tideover.Settlement{From: h.from, To: h.to}})
 		}
 	}
-	return ids
+	return all
 }
 
 // items opens the sealed part of a report.
