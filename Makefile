@@ -37,7 +37,7 @@ race:
 	CGO_ENABLED=1 $(GOTEST) -race -count=1 -timeout 2h ./...
 
 fuzz:
-	@.ci/fuzz $(or $(FUZZTIME),5m)
+	@.ci/fuzz $(or $(FUZZTIME),10m)
 
 bench:
 	$(GO) run ./bench
