@@ -36,7 +36,7 @@ func Judge(s Status, offlineAgeMax time.Duration) Verdict {
 	found := findings(slices.Clone(s.Alarms))
 	found.add(!s.Endpoint.Accepting, "not_accepting",
 		tideover.Textf("new sales are not taken at the moment", "目前不接受新的交易"),
-		tideover.Textf("the reason is in the log; a stopping or full daemon says so there", "原因见日志；停止中或存储已满都会写明"))
+		tideover.Textf("GET /v1/health at the endpoint says why: a limit that is spent, a full disk, another router, or a stop", "终端接口的 GET /v1/health 会说明原因：已达上限、存储已满、已由另一台路由器接管，或正在停止"))
 	found.add(s.Storage.FreeBytes < nearlyFull, "storage_low",
 		tideover.Textf("only %d MB are free where %s is", "%[2]s 所在的磁盘只剩 %[1]d MB", s.Storage.FreeBytes>>20, s.Storage.Path),
 		tideover.Textf("make room there: a full disk refuses sales", "请清理该磁盘：写满后将无法收款"))

@@ -13,7 +13,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +23,7 @@ import (
 	"tideover/queue"
 	"tideover/rules"
 	"tideover/terminal"
+	"tideover/uplink"
 )
 
 // memory is a listener whose connections are in memory.
@@ -97,6 +100,21 @@ func (c *sender) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
 // contractStatuses are those that the endpoint may answer with; the last ones are net/http's own, about what is no HTTP.
 var contractStatuses = []int{200, 202, 204, 400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 429, 500, 503, 507, 100, 417, 431, 501, 505}
 
+// brokenLog hears of a panic that the endpoint has caught: the till only sees its connection closed.
+type brokenLog struct{ said atomic.Pointer[string] }
+
+func (*brokenLog) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelError }
+func (b *brokenLog) WithAttrs([]slog.Attr) slog.Handler             { return b }
+func (b *brokenLog) WithGroup(string) slog.Handler                  { return b }
+func (b *brokenLog) Handle(_ context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, "broke") || strings.Contains(r.Message, "a request failed") {
+		said := r.Message
+		r.Attrs(func(a slog.Attr) bool { said += " " + a.String(); return true })
+		b.said.CompareAndSwap(nil, &said)
+	}
+	return nil
+}
+
 // FuzzExchange: whatever bytes come over a connection to the real desk over a real journal, each answer is HTTP with a status of the contract,
 // and a problem is one; the journal still opens afterwards.
 func FuzzExchange(f *testing.F) {
@@ -113,6 +131,9 @@ func FuzzExchange(f *testing.F) {
 		post("/v1/transactions/y49p4j302d1d313cs3axahr7m0/ack", `{"seq":1}`, ""),
 		"GET /v1/health HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/openapi.json HTTP/1.0\r\n\r\n",
 		"POST /v1/transactions HTTP/1.1\r\n" + host + "Idempotency-Key: c\r\nTransfer-Encoding: chunked\r\n\r\n3c\r\n" + sale + "\r\n0\r\n\r\n",
+		post("/v1/settlements", `{"totals":[{"kind":"sale","currency":"CNY","count":1,"amount":5}],"items":[{"key":"k","kind":"sale","amount":5,"currency":"CNY"}]}`, "Idempotency-Key: d\r\nPrefer: wait=0\r\n"),
+		"GET /v1/settlements/6pc4t2cnvmswesysn750px3cmr?wait=0 HTTP/1.1\r\n" + host + "\r\n",
+		"GET /v1/transactions/y49p4j302d1d313cs3axahr7m0/receipt HTTP/1.1\r\n" + host + "\r\n",
 		"HEAD /v1/transactions HTTP/1.1\r\n" + host + "Accept-Language: zh\r\nAccept: text/html\r\n\r\n",
 		"GET /v1/events HTTP/1.1\r\n" + host + "Last-Event-ID: c8800899b3db727241b537ed21ec9862-1048592\r\n\r\n",
 		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
@@ -124,7 +145,8 @@ func FuzzExchange(f *testing.F) {
 	if err := queue.Create(path, key, queue.Ident{Store: "shop-0001"}); err != nil {
 		f.Fatal(err)
 	}
-	log := slog.New(slog.DiscardHandler)
+	var broken brokenLog
+	log := slog.New(&broken)
 	q, err := queue.Open(queue.Options{Path: path, Key: key, Store: "shop-0001", SizeMax: 16 << 20, Log: log})
 	if err != nil {
 		f.Fatal(err)
@@ -133,9 +155,11 @@ func FuzzExchange(f *testing.F) {
 	var running sync.WaitGroup
 	running.Go(func() { _ = q.Run(ctx) })
 	clock := newLedgerClock()
+	up := uplink.New(uplink.Config{Name: "lo", Addresses: []string{"127.0.0.1:1"}}, nil, log) // it does not run: no hub is heard
 	d := &desk{
-		store: "shop-0001", secret: []byte("secret"), boot: thisBoot, judge: &judge{queue: q, log: log}, queue: q, clock: clock,
-		tills: &tills{queue: q, log: log, changed: func() {}}, closing: func() bool { return false }, past: func() edge.Past { return edge.Past{} },
+		store: "shop-0001", secret: []byte("secret"), boot: thisBoot, judge: &judge{queue: q, log: log}, queue: q, clock: clock, books: newBooks(q, up), knows: up.Knows,
+		receipts: newReceipts("shop-0001", filepath.Dir(path), q, log),
+		tills:    &tills{queue: q, log: log, changed: func() {}}, closing: func() bool { return false }, past: func() edge.Past { return edge.Past{} },
 		heard: func() bool { return false }, health: func() terminal.Health { return standing{}.health() }, log: log,
 	}
 	d.tills.load()
@@ -171,6 +195,9 @@ func FuzzExchange(f *testing.F) {
 		case <-c.closed:
 		case <-time.After(time.Minute):
 			t.Fatalf("the connection stays open after %q", sent)
+		}
+		if said := broken.said.Load(); said != nil {
+			t.Fatalf("%q breaks the endpoint: %s", sent, *said)
 		}
 		c.mu.Lock()
 		r := bufio.NewReader(bytes.NewReader(slices.Clone(c.out.Bytes())))

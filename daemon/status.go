@@ -27,7 +27,7 @@ func (r *Router) Status() control.Status {
 		},
 		Endpoint: control.Endpoint{
 			Listen: r.endpoint.Addr().String(), Access: r.config.Endpoint.Access, TLS: r.config.Endpoint.TLS,
-			Accepting: !r.closing.Load(),
+			Accepting: r.health().Accepting,
 		},
 		Storage: control.Storage{
 			Path: QueuePath(r.config.StateDir), FileBytes: st.FileBytes, FreeBytes: st.FreeBytes, Commits: st.Commits, Syncs: st.Syncs,

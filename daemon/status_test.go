@@ -157,6 +157,29 @@ var statuses = map[string]row{
 		online(c)
 		return ask{"POST", "/v1/transactions/" + c.sold("a").ID.String() + "/ack", `{"seq":1}`, nil}
 	}},
+	"a receipt of what has no end": {status: 409, code: tideover.CodeNotPossible, header: "Retry-After", make: func(c *counter) ask {
+		sold := c.sell(c.T, terminal.Caller{UID: "till-1", Name: "till-1"}, "a", 1299)
+		return ask{"GET", "/v1/transactions/" + sold.ID.String() + "/receipt", "", nil}
+	}},
+	"another till's receipt": {status: 404, code: tideover.CodeUnknownTransaction, make: func(c *counter) ask {
+		sold := c.sell(c.T, till2, "a", 1299)
+		return ask{"GET", "/v1/transactions/" + sold.ID.String() + "/receipt", "", nil}
+	}},
+	"another till's report": {status: 404, code: tideover.CodeUnknownTransaction, make: func(c *counter) ask {
+		online(c)
+		a := c.must(ask{"POST", "/v1/settlements", `{"totals":[]}`, http.Header{
+			"Idempotency-Key": {"day"}, "Prefer": {"wait=0"}, "Content-Type": {"application/json"}, "Tideover-Terminal": {"till-2"},
+		}}, 200)
+		return ask{"GET", fmt.Sprint("/v1/settlements/", a.field(c.T, "id")), "", nil}
+	}},
+	"a report's key, another report": {status: 422, code: tideover.CodeKeyReused, make: func(c *counter) ask {
+		online(c)
+		report := func(body string) ask {
+			return ask{"POST", "/v1/settlements", body, http.Header{"Idempotency-Key": {"day"}, "Prefer": {"wait=0"}, "Content-Type": {"application/json"}}}
+		}
+		c.must(report(`{"totals":[]}`), 200)
+		return report(`{"totals":[{"kind":"sale","currency":"CNY","count":1,"amount":5}]}`)
+	}},
 	"a cancel of a reversal": {status: 409, code: tideover.CodeCannotCancel, make: func(c *counter) ask {
 		sold := c.sell(c.T, terminal.Caller{UID: "till-1", Name: "till-1"}, "a", 1299)
 		a := c.must(pressed("r", fmt.Sprintf(`{"kind":"reversal","original":%q}`, sold.ID)), 202)

@@ -464,7 +464,7 @@ func sell(key string, header ...string) call {
 
 // do sends a request over a connection of its own.
 func (c *counter) do(q call) answer {
-	return c.doWith(&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, q)
+	return c.doWith(&http.Client{Transport: &http.Transport{DisableKeepAlives: true, ExpectContinueTimeout: 10 * time.Second}}, q)
 }
 
 func (c *counter) doWith(client *http.Client, q call) answer {

@@ -153,7 +153,7 @@ func TestServer_SettlementRefuses(t *testing.T) {
 		"twice":             {report("k", `{"items":[{"key":"a","key":"b"}]}`), 400, tideover.CodeInvalidRequest, "items[0].key"},
 		"too many sums":     {report("k", `{"totals":[{}`+strings.Repeat(",{}", terminal.SettlementTotalsMax)+`]}`), 400, tideover.CodeInvalidRequest, "totals"},
 		"too many items":    {report("k", `{"items":[{}`+strings.Repeat(",{}", terminal.SettlementItemsMax)+`]}`), 400, tideover.CodeInvalidRequest, "items"},
-		"too large":         {report("k", `{"totals":[]`+strings.Repeat(" ", terminal.SettlementBodyMax)+`}`), 413, tideover.CodeTooLarge, ""},
+		"too large":         {report("k", `{"totals":[]`+strings.Repeat(" ", terminal.SettlementBodyMax)+`}`, "Expect: 100-continue"), 413, tideover.CodeTooLarge, ""},
 		"no id":             {get("/v1/settlements/xyz"), 404, tideover.CodeUnknownTransaction, ""},
 		"unknown id":        {get("/v1/settlements/" + id), 404, tideover.CodeUnknownTransaction, ""},
 		"a verb":            {get("/v1/settlements/" + id + "/ack"), 404, tideover.CodeNotFound, ""},
