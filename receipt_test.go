@@ -2,8 +2,10 @@ package tideover
 
 import (
 	"crypto/ed25519"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -335,5 +337,41 @@ func TestCompareReceipts_NamesEachField(t *testing.T) {
 	other.Amount, other.Order = 999_999_999_999, ""
 	if d := CompareReceipts(other, record); len(d) != 2 || d[0] != (Difference{"amount", "999999999999", "1299"}) || d[1] != (Difference{"order", "", record.Order}) {
 		t.Errorf("%+v", d)
+	}
+}
+
+// The receipts that the documentation shows are true, in both forms, with the key that it names.
+func TestReceipt_DocumentationShowsTrueOnes(t *testing.T) {
+	b, err := os.ReadFile("docs/receipts.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(b)
+	between := func(from, to string) string {
+		t.Helper()
+		_, after, ok := strings.Cut(page, from)
+		text, _, closed := strings.Cut(after, to)
+		if !ok || !closed {
+			t.Fatalf("there is nothing between %q and %q", from, to)
+		}
+		return text
+	}
+	key, err := hex.DecodeString(between("public half is\n`", "`"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown, err := ParseReceipt([]byte(between("```json\n", "```")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	printed, err := ParseReceipt([]byte(between("```\nTideover", "```")))
+	if err == nil {
+		t.Error("a receipt without its whole title is read")
+	}
+	if printed, err = ParseReceipt([]byte("Tideover" + between("```\nTideover", "```"))); err != nil || printed != shown {
+		t.Errorf("printed: %+v, %v", printed, err)
+	}
+	if err := shown.Verify(key); err != nil {
+		t.Error(err)
 	}
 }
