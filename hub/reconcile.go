@@ -26,6 +26,9 @@ const (
 // errDrained ends a reconcile whose hub stops: it would hold that up, and the edge may ask another hub at once.
 var errDrained = errors.New("this hub is stopping")
 
+// errUnderWay refuses a store's second reconcile at once.
+var errUnderWay = errors.New("the store has a reconcile under way")
+
 // errUnread tells that the edge does not take what it asked for.
 var errUnread = errors.New("the edge does not read its answer")
 
@@ -35,14 +38,6 @@ func (se *session) reconcile(ctx context.Context, st *quic.Stream, q wire.Reconc
 		st.CancelWrite(wire.StreamSlow)
 		return nil
 	}
-	if se.srv.isDraining() {
-		refused, _ := refusedReconcile(errDrained)
-		return se.finish(st, refused)
-	}
-	if !se.srv.reconcileBegins(se.store) {
-		return se.finish(st, busyReconcile("the store has a reconcile under way"))
-	}
-	defer se.srv.reconcileEnds(se.store)
 	ctx, cancel := context.WithTimeout(ctx, reconcileMax)
 	defer cancel()
 	defer context.AfterFunc(st.Context(), cancel)() // the edge has stopped listening
@@ -66,8 +61,15 @@ func (se *session) reconcile(ctx context.Context, st *quic.Stream, q wire.Reconc
 	return se.finish(st, refused)
 }
 
-// books waits for the store's turn and says what there is.
+// books waits for the store's turn and says what there is. Once it has returned, the store may ask again: it is told the last word after that.
 func (se *session) books(ctx context.Context, st *quic.Stream, q wire.Reconcile) (wire.Balanced, error) {
+	switch {
+	case se.srv.isDraining():
+		return wire.Balanced{}, errDrained
+	case !se.srv.reconcileBegins(se.store):
+		return wire.Balanced{}, errUnderWay
+	}
+	defer se.srv.reconcileEnds(se.store)
 	turns := se.srv.reconciles
 	if q.LedgerOnly { // a cashier stands before it
 		turns = se.srv.closings
@@ -98,6 +100,8 @@ func refusedReconcile(err error) (r wire.Refused, broken bool) {
 	switch {
 	case errors.Is(err, errDrained):
 		return wire.Refused{Reason: wire.ReasonDraining, Detail: errDrained.Error()}, false
+	case errors.Is(err, errUnderWay):
+		return busyReconcile(errUnderWay.Error()), false
 	case errors.Is(err, ledger.ErrSuperseded):
 		return wire.Refused{Reason: wire.ReasonSuperseded, Detail: ledger.ErrSuperseded.Error()}, false
 	case errors.Is(err, context.DeadlineExceeded):

@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -261,6 +260,7 @@ func TestReconcile_FromIsWithinAndToIsNot(t *testing.T) {
 	l := e.connect()
 	from := tideover.MillisOf(time.Now())
 	sold := sells(t, e, l, "k", 10, steady(from))
+	// One asks as soon as the other is answered: none is refused, since the place is given back before the last word.
 	for _, c := range []struct {
 		from, to tideover.Millis
 		first, n int
@@ -395,9 +395,14 @@ func TestReconcile_OfASupersededProcessIsRefused(t *testing.T) {
 
 // holdStatements has the platform's statement wait until it is let go; asked hears of each question.
 func (h *testHub) holdStatements() (asked <-chan struct{}, release func()) {
+	return h.hold(func(r *http.Request) bool { return r.Method == http.MethodGet && r.URL.Path == "/payments" })
+}
+
+// hold has requests to the platform wait until they are let go.
+func (h *testHub) hold(which func(*http.Request) bool) (asked <-chan struct{}, release func()) {
 	questions, let := make(chan struct{}, 100), make(chan struct{})
 	wait := func(r *http.Request) {
-		if r.Method == http.MethodGet && r.URL.Path == "/payments" {
+		if which(r) {
 			questions <- struct{}{}
 			select {
 			case <-let:
@@ -504,24 +509,26 @@ func TestReconcile_AHubThatStopsMeanwhile(t *testing.T) {
 
 func TestReconcile_WhileTheHubDrainsIsRefused(t *testing.T) {
 	h := newTestHub(t, sandbox.Behaviour{})
+	asked, release := h.hold(func(*http.Request) bool { return true })
+	defer release()
 	e := newEdge(t, h.add("shop-0001"))
 	l := e.connect()
 	l.replay()
-	h.platform.Control(func(b *sandbox.Behaviour) { b.LatencyMS = 1000 })
-	s := e.sale("k", 5)
-	slow := l.open(wire.TypeSubmit, s)
-	eventually(t, "the platform is called", func() bool { return h.platform.Count(s.ID).Calls == 1 })
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	go func() { h.shut(); cancel() }()
+	slow := l.open(wire.TypeSubmit, e.sale("k", 5)) // keeps the hub from stopping at once
+	defer slow.CancelRead(wire.StreamDone)
+	<-asked
+	stopped := make(chan error, 1)
+	go func() { stopped <- h.shut() }()
 	if _, ok := l.next().(wire.GoAway); !ok {
 		t.Fatal("no word that the hub drains")
 	}
 	if a := l.reconcile(1, 2); a.refused == nil || a.refused.Reason != wire.ReasonDraining {
 		t.Errorf("%+v", a)
 	}
-	mustEnd(t, l.end(slow), tideover.StateApproved)
-	<-ctx.Done()
+	release()
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
 }
 
 // A till that closes waits for the ledger, and for no platform.
