@@ -45,6 +45,11 @@ type judge struct {
 func (j *judge) enact(ctx context.Context, r rules.Rules) ([]conf.Change, error) {
 	j.one.Lock()
 	defer j.one.Unlock()
+	return j.enactLocked(ctx, r)
+}
+
+// enactLocked is enact for who holds one.
+func (j *judge) enactLocked(ctx context.Context, r rules.Rules) ([]conf.Change, error) {
 	on, err := j.queue.SetRules(ctx, conf.Text(r))
 	if err != nil {
 		return nil, err
@@ -74,11 +79,16 @@ func (j *judge) begin(ctx context.Context, r rules.Rules) error {
 
 // book returns the rules in force. Its error refuses whatever would be judged by them: they are not on record, and still cannot be put there.
 func (j *judge) book(ctx context.Context) (*rulebook, error) {
-	b := j.now.Load()
+	if b := j.now.Load(); b.on.Seq != 0 {
+		return b, nil
+	}
+	j.one.Lock()
+	defer j.one.Unlock()
+	b := j.now.Load() // a reload may have put others in force since
 	if b.on.Seq != 0 {
 		return b, nil
 	}
-	_, err := j.enact(ctx, b.Rules)
+	_, err := j.enactLocked(ctx, b.Rules)
 	return j.now.Load(), err
 }
 

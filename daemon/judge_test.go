@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"tideover"
 	"tideover/control"
@@ -77,6 +78,31 @@ func TestJudge_AFullDisk(t *testing.T) {
 	steps, err := h.queue.History(sold.ID)
 	if err != nil || h.judge.now.Load().on != h.queue.Rules() || steps[0].Rules != h.queue.Rules().Seq || !strings.Contains(h.queue.Rules().Text, "sale_max = 100") {
 		t.Errorf("judged by %+v, %v; on record is %+v", steps, err, h.queue.Rules())
+	}
+}
+
+// TestJudge_AnAcceptDoesNotUndoAReload keeps out that a press which waits for the old rules to come on record, after the disk was full, puts them
+// in force again over those that a reload has enacted meanwhile.
+func TestJudge_AnAcceptDoesNotUndoAReload(t *testing.T) {
+	h := newHouse(t)
+	j := &judge{queue: h.queue, log: slog.New(slog.DiscardHandler)}
+	j.now.Store(&rulebook{}) // the disk was full at the start
+	j.one.Lock()             // a reload is under way
+	found := make(chan *rulebook)
+	go func() {
+		b, err := j.book(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		found <- b
+	}()
+	time.Sleep(20 * time.Millisecond)
+	if _, err := j.enactLocked(t.Context(), strict()); err != nil {
+		t.Error(err)
+	}
+	j.one.Unlock()
+	if b := <-found; b.Limits.SaleMax != 100 || b != j.now.Load() || b.on != h.queue.Rules() {
+		t.Errorf("judged by %+v; in force is %+v, on record %+v", b, j.now.Load(), h.queue.Rules())
 	}
 }
 
