@@ -39,10 +39,11 @@ func (d *desk) elsewhere(ctx context.Context, id tideover.ID, refused error) (ta
 	return false, later
 }
 
-// fromTheJournal says whether a refusal rests on what the journal has, rather than on the request alone.
+// fromTheJournal says whether a refusal rests on what the journal has, or on whether a hub is heard just now, rather than on the request alone:
+// another router may have taken the very same.
 func fromTheJournal(code tideover.Code) bool {
 	switch code {
-	case tideover.CodeSuspectedDuplicate, tideover.CodeOriginalUnknown, tideover.CodeOriginalNotApproved, tideover.CodeRefundExceedsOriginal,
+	case tideover.CodeOfflineLimit, tideover.CodeSuspectedDuplicate, tideover.CodeOriginalUnknown, tideover.CodeOriginalNotApproved, tideover.CodeRefundExceedsOriginal,
 		tideover.CodeRefundWindowClosed:
 		return true
 	default:

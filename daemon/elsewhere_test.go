@@ -2,10 +2,12 @@ package daemon
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"tideover"
+	"tideover/rules"
 	"tideover/terminal"
 	"tideover/wire"
 )
@@ -84,6 +86,37 @@ func TestDesk_APressThatAnotherRouterMayHaveTaken(t *testing.T) {
 	if _, err := h.Accept(t.Context(), till2, "mine", terminal.OverrideDuplicate, mine); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestDesk_ASaleThatMayNotWaitAndAnotherRouterMayHaveTaken keeps out that a till which repeats a sale to a new router, while the line is down, is
+// told that nothing was charged and that the customer pays in cash: the router before it may have sent the sale.
+func TestDesk_ASaleThatMayNotWaitAndAnotherRouterMayHaveTaken(t *testing.T) {
+	h := newHouse(t)
+	h.rule(t, rules.Rules{Methods: stern(), Limits: rules.DefaultLimits(), Duplicates: rules.DefaultDuplicates()})
+	h.heard = func() bool { return false }
+	refused := func(key string, sure bool) {
+		t.Helper()
+		_, err := h.Accept(t.Context(), till1, key, terminal.OverrideNone, saleOf(1299))
+		wantCode(t, err, tideover.CodeOfflineLimit)
+		r, _ := errors.AsType[*tideover.Refusal](err)
+		if r == nil || r.RetryAfter <= 0 || strings.Contains(r.Detail.En, "whether this press was taken before") == sure ||
+			strings.Contains(r.Detail.Zh, "此前是否已受理") == sure {
+			t.Errorf("%s: it is sure that nothing was taken, or is not: %v", key, err)
+		}
+	}
+	refused("unheard", false)
+	done := tideover.MakeID(h.store, till1.UID, "done")
+	h.connect(t, &fakeHub{welcome: wire.Welcome{Gap: true}, answer: func(msg any) []any {
+		if ask, ok := msg.(wire.Ask); ok && ask.ID != done {
+			return []any{wire.Progress{}}
+		}
+		return []any{wire.Confirmation{ID: done, HubSeq: 1, Outcome: tideover.Outcome{Result: tideover.StateApproved}}}
+	}})
+	if x, err := h.Accept(t.Context(), till1, "done", terminal.OverrideNone, saleOf(1299)); err != nil || x.ID != done {
+		t.Errorf("it was taken before: %+v, %v", x, err)
+	}
+	soon(t, func() bool { return h.state(t, done) == tideover.StateApproved })
+	refused("new", true)
 }
 
 // TestDesk_ACompleteJournalAsksNobody: the refusal comes at once, also while no line reaches the hub.
