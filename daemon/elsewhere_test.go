@@ -119,6 +119,23 @@ func TestDesk_ASaleThatMayNotWaitAndAnotherRouterMayHaveTaken(t *testing.T) {
 	refused("new", true)
 }
 
+// TestDesk_AReplacedRouterDoesNotKnowWhatTheOtherSells keeps out that a till which is still connected to a router that was replaced is told that
+// its shop has never sold what the new router has, or that a refund of it was not taken.
+func TestDesk_AReplacedRouterDoesNotKnowWhatTheOtherSells(t *testing.T) {
+	h := newHouse(t)
+	h.welcome(t, wire.Welcome{})
+	reversal := tideover.Request{Kind: tideover.KindReversal, Original: tideover.ID{9}, ExpiresIn: tideover.ExpiresInDefault}
+	_, err := h.Accept(t.Context(), till1, "before", terminal.OverrideNone, reversal)
+	wantCode(t, err, tideover.CodeOriginalUnknown)
+	h.session.supersede()
+	if _, err := h.Accept(t.Context(), till1, "after", terminal.OverrideNone, reversal); err != nil {
+		t.Errorf("a reversal of what the other router has sold: %v", err)
+	}
+	if p := h.past(); p.Complete() || p.MayEnd() {
+		t.Errorf("its journal is complete: %+v", p)
+	}
+}
+
 // TestDesk_ACompleteJournalAsksNobody: the refusal comes at once, also while no line reaches the hub.
 func TestDesk_ACompleteJournalAsksNobody(t *testing.T) {
 	h := newHouse(t)

@@ -18,10 +18,11 @@ type Past struct {
 }
 
 // MayEnd says whether the router may give an end by itself to what it has not sent.
-func (p Past) MayEnd() bool { return p.Complete() && !p.Superseded }
+func (p Past) MayEnd() bool { return p.Complete() }
 
-// Complete says that the journal certainly has everything that the shop has ever pressed.
-func (p Past) Complete() bool { return p.Caught && !p.Gap }
+// Complete says that the journal certainly has everything that the shop has ever pressed. That of a router which was superseded lacks what
+// the other one takes.
+func (p Past) Complete() bool { return p.Caught && !p.Gap && !p.Superseded }
 
 // Welcome is what a hub's welcome says about the past.
 type Welcome struct {
