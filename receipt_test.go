@@ -364,11 +364,10 @@ func TestReceipt_DocumentationShowsTrueOnes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	printed, err := ParseReceipt([]byte(between("```\nTideover", "```")))
-	if err == nil {
+	if _, err := ParseReceipt([]byte(between("```\nTideover", "```"))); err == nil {
 		t.Error("a receipt without its whole title is read")
 	}
-	if printed, err = ParseReceipt([]byte("Tideover" + between("```\nTideover", "```"))); err != nil || printed != shown {
+	if printed, err := ParseReceipt([]byte("Tideover" + between("```\nTideover", "```"))); err != nil || printed != shown {
 		t.Errorf("printed: %+v, %v", printed, err)
 	}
 	if err := shown.Verify(key); err != nil {

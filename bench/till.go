@@ -25,12 +25,14 @@ func newTills(n int) []till {
 	return all
 }
 
-// saleBody is a usual sale.
-const saleBody = `{"kind":"sale","amount":1299,"currency":"CNY","method":"qr","order":"A-1001","operator":"lin","payload":{"pos":"bench"}}`
+// saleBody is a usual sale, of an order of its own: another press of the same order would be a suspected duplicate.
+func saleBody(order string) string {
+	return `{"kind":"sale","amount":1299,"currency":"CNY","method":"qr","order":"` + order + `","operator":"lin","payload":{"pos":"bench"}}`
+}
 
 // sell posts a sale under a key and waits at most as long as the edge is told to. Another status than the wanted one is an error.
 func (t till) sell(ctx context.Context, url, key, wait string, want int) ([]byte, error) {
-	return t.post(ctx, url, saleBody, want, "Idempotency-Key", key, "Prefer", "wait="+wait)
+	return t.post(ctx, url, saleBody(t.name+"-"+key), want, "Idempotency-Key", key, "Prefer", "wait="+wait)
 }
 
 // confirmed sells and wants the platform's approval as the answer.

@@ -42,7 +42,7 @@ type Config struct {
 // DefaultConfig returns what holds where the file says nothing.
 func DefaultConfig() Config {
 	return Config{
-		Listen: "0.0.0.0:8400", TLS: TLSOff, Access: AccessPaired, DefaultWait: 25 * time.Second, TillRate: 200, Lang: tideover.Chinese,
+		Listen: "0.0.0.0:8400", TLS: TLSOff, Access: AccessPaired, DefaultWait: 25 * time.Second, TillRate: 2000, Lang: tideover.Chinese,
 	}
 }
 
