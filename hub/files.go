@@ -224,7 +224,7 @@ func writeCert(dir, name string, cert *x509.Certificate) error {
 // its life is left or the authority did not sign it.
 func openKeyring(dir string, now time.Time) (*keyring, error) {
 	var k keyring
-	caKey, err := readKey(dir, fileCAKey)
+	caKey, err := readKey[*ecdsa.PrivateKey](dir, fileCAKey, "ECDSA")
 	if err != nil {
 		return nil, err
 	}
@@ -273,7 +273,7 @@ func openServer(dir string, ca *authority, now time.Time) (tls.Certificate, erro
 }
 
 func readServer(dir string, ca *authority, now time.Time) (tls.Certificate, bool) {
-	key, err := readKey(dir, fileServerKey)
+	key, err := readKey[*ecdsa.PrivateKey](dir, fileServerKey, "ECDSA")
 	if err != nil {
 		return tls.Certificate{}, false
 	}
@@ -335,21 +335,22 @@ func private(dir, name string) error {
 	}
 }
 
-func readKey(dir, name string) (*ecdsa.PrivateKey, error) {
+// readKey reads a private key of one kind, which is named in complaints.
+func readKey[K any](dir, name, kind string) (key K, err error) {
 	if err := private(dir, name); err != nil {
-		return nil, err
+		return key, err
 	}
 	der, err := readPEM(dir, name, "PRIVATE KEY")
 	if err != nil {
-		return nil, err
+		return key, err
 	}
 	k, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
-		return nil, damaged(dir, name, err)
+		return key, damaged(dir, name, err)
 	}
-	key, ok := k.(*ecdsa.PrivateKey)
+	key, ok := k.(K)
 	if !ok {
-		return nil, damaged(dir, name, errors.New("not an ECDSA key"))
+		return key, damaged(dir, name, fmt.Errorf("not an %s key", kind))
 	}
 	return key, nil
 }

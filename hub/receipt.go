@@ -39,7 +39,7 @@ func openReceiptKey(dir string, done bool, log *slog.Logger) (ed25519.PrivateKey
 			return nil, diskError("make the key of receipts in %s", "无法在 %s 中生成收据密钥", err, dir)
 		}
 	}
-	key, err := readReceiptKey(dir)
+	key, err := readKey[ed25519.PrivateKey](dir, fileReceiptKey, "ed25519")
 	if err != nil {
 		return nil, err
 	}
@@ -71,25 +71,6 @@ func writeReceiptKey(dir string) error {
 		return err
 	}
 	return writeFile(dir, fileReceiptKey, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
-}
-
-func readReceiptKey(dir string) (ed25519.PrivateKey, error) {
-	if err := private(dir, fileReceiptKey); err != nil {
-		return nil, err
-	}
-	der, err := readPEM(dir, fileReceiptKey, "PRIVATE KEY")
-	if err != nil {
-		return nil, err
-	}
-	k, err := x509.ParsePKCS8PrivateKey(der)
-	if err != nil {
-		return nil, damaged(dir, fileReceiptKey, err)
-	}
-	key, ok := k.(ed25519.PrivateKey)
-	if !ok {
-		return nil, damaged(dir, fileReceiptKey, errors.New("not an ed25519 key"))
-	}
-	return key, nil
 }
 
 // readIdentity reads hub.json of a directory that is set up.

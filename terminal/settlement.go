@@ -88,13 +88,11 @@ func (x *exchange) settled() error {
 	if err != nil {
 		return err
 	}
-	n := 0
-	if q.Has("wait") {
-		if n, err = q.number("wait", 0, int(WaitMax/time.Second)); err != nil {
-			return err
-		}
+	wait, _, err := q.wait()
+	if err != nil {
+		return err
 	}
-	return x.answerSettled(x.id, true, time.Duration(n)*time.Second)
+	return x.answerSettled(x.id, true, wait)
 }
 
 // answerSettled waits for what is open, for a time at most, and answers with the comparison as it is then.

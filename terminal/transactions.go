@@ -169,18 +169,16 @@ func (x *exchange) get() error {
 	if err != nil {
 		return err
 	}
-	n := 0
-	if q.Has("wait") {
-		if n, err = q.number("wait", 0, int(WaitMax/time.Second)); err != nil {
-			return err
-		}
+	wait, given, err := q.wait()
+	if err != nil {
+		return err
 	}
 	t, err := x.s.desk.Get(x.r.Context(), x.by, x.id)
 	if err != nil {
 		return err
 	}
-	if q.Has("wait") {
-		return x.answerAfter(t, time.Duration(n)*time.Second)
+	if given {
+		return x.answerAfter(t, wait)
 	}
 	return x.answerHeld(t, 0)
 }
@@ -344,4 +342,13 @@ func (p params) number(name string, least, most int) (int, error) {
 		}})
 	}
 	return n, nil
+}
+
+// wait reads how long an answer may be held, in seconds: 0 to [WaitMax].
+func (p params) wait() (d time.Duration, given bool, err error) {
+	if !p.Has("wait") {
+		return 0, false, nil
+	}
+	n, err := p.number("wait", 0, int(WaitMax/time.Second))
+	return time.Duration(n) * time.Second, true, err
 }
