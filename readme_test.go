@@ -147,4 +147,9 @@ func TestDocs_DecisionsAreNumberedOnce(t *testing.T) {
 		}
 		taken[number] = file
 	}
+	for n := range files {
+		if number := fmt.Sprintf("%03d", n+1); taken[number] == "" {
+			t.Errorf("there are %d decisions, and none is number %s", len(files), number)
+		}
+	}
 }
