@@ -71,11 +71,14 @@ func (g *group) judge(b *Books) (tideover.Verdict, string) {
 		return tideover.VerdictMismatch, ReasonTwice
 	case (yes || open) && g.differs():
 		return tideover.VerdictMismatch, ReasonDiffers
-	case g.journal != nil && g.journal.Outside:
-		if g.till != nil && g.tillMoved() == movedYes {
-			return tideover.VerdictMismatch, ReasonPeriod
+	case g.outside():
+		switch {
+		case g.till == nil || g.tillMoved() != movedYes:
+			return tideover.VerdictMatch, ""
+		case movedOf(g.journal.State) == movedNot: // in no period does it count
+			return tideover.VerdictMismatch, ReasonEnd
 		}
-		return tideover.VerdictMatch, ""
+		return tideover.VerdictMismatch, ReasonPeriod
 	case yes && no && !open && !g.moving():
 		return tideover.VerdictMismatch, ReasonEnd
 	}
@@ -92,6 +95,9 @@ func (g *group) judge(b *Books) (tideover.Verdict, string) {
 	}
 	return tideover.VerdictMatch, ""
 }
+
+// outside says that the journal has it in another period. Hub and platform were asked for this one: that they say nothing means nothing.
+func (g *group) outside() bool { return g.journal != nil && g.journal.Outside }
 
 // ends says whether any side has it that money has moved, that it has not, and whether that is open. A till that has no end is wrong
 // where money has moved, and right where it has not.
@@ -228,11 +234,10 @@ func balances(b *Books, g *groups) []tideover.Balance {
 			s.Count++
 			s.Amount += e.Amount
 		}
-		outside := r.journal != nil && r.journal.Outside
 		if r.till != nil && b.Totals[owner.UID] == nil && r.tillMoved() == movedYes {
 			add(r.till, movedYes, func(a *account) *tideover.Sum { return &a.till })
 		}
-		if outside {
+		if r.outside() {
 			continue
 		}
 		count := func(e *Entry, side func(*account) *tideover.Sum) {

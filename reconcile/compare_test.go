@@ -85,6 +85,7 @@ func TestCompare_JudgesATransaction(t *testing.T) {
 		"executed and given back":       {books{yes, yes, yes, []*Entry{entry(reversed)}, ""}, tideover.VerdictMismatch, ReasonEnd},
 		"journal against hub":           {books{nil, no, yes, nil, "tp"}, tideover.VerdictMismatch, ReasonEnd},
 		"another period":                {books{yes, entry(approved, outside), nil, nil, ""}, tideover.VerdictMismatch, ReasonPeriod},
+		"another period, and undone":    {books{yes, entry(reversed, outside), nil, nil, ""}, tideover.VerdictMismatch, ReasonEnd},
 		"another period, and no money":  {books{no, entry(declined, outside), nil, nil, ""}, tideover.VerdictMatch, ""},
 
 		"the till lacks it":              {books{nil, yes, yes, one, ""}, tideover.VerdictOneSided, ReasonTillLacks},
@@ -117,6 +118,10 @@ func TestCompare_JudgesATransaction(t *testing.T) {
 		l := r.Lines[0]
 		if spoken := l.What.En != "" && l.What.Zh != "" && l.Next.En != "" && l.Next.Zh != ""; spoken != (tc.want != tideover.VerdictMatch) {
 			t.Errorf("%s: %q %q", name, l.What, l.Next)
+		}
+		// Of a transaction of another period hub and platform were not asked: "hub: nothing" would send a person after what is not lost.
+		if j := tc.b.journal; j != nil && j.Outside && strings.Contains(l.What.En+l.What.Zh, "hub") {
+			t.Errorf("%s: says what the hub has of another period: %q", name, l.What)
 		}
 	}
 }

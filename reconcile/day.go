@@ -237,7 +237,8 @@ func unreported(b *Books, reported map[string]bool) []tideover.Unreported {
 	return out
 }
 
-// merger gathers lines, each transaction once: where two reports speak of it, the graver verdict stays.
+// merger gathers lines, each transaction once: where two reports speak of it, the graver verdict stays. That of a report over another time
+// than the transaction's has nothing of hub and platform; what these have is taken over from the other one.
 type merger struct {
 	all []tideover.Compared
 	at  map[tideover.ID]int
@@ -251,9 +252,19 @@ func (m *merger) add(lines []tideover.Compared) {
 			m.at[l.ID] = len(m.all)
 			m.all = append(m.all, l)
 		case l.Result > m.all[i].Result:
-			m.all[i] = l
+			m.all[i] = withSides(l, m.all[i])
+		default:
+			m.all[i] = withSides(m.all[i], l)
 		}
 	}
+}
+
+// withSides completes a line that was judged over another time by what is known of the same transaction from its own.
+func withSides(l, other tideover.Compared) tideover.Compared {
+	if l.Journal != nil && other.Journal != nil && l.Hub == nil && l.Platform == nil {
+		l.Hub, l.Platform = other.Hub, other.Platform
+	}
+	return l
 }
 
 // name is the id of a reconciliation: of what it says, so that the same books have the same one.

@@ -102,6 +102,9 @@ func TestDay_ComparesEachReportOverItsOwnTime(t *testing.T) {
 	if len(r.Findings) != 1 || r.Findings[0].Reason != ReasonPeriod {
 		t.Errorf("counted in another's time: %+v", r.Findings)
 	}
+	if l := r.Findings[0]; l.Hub == nil || len(l.Platform) != 1 {
+		t.Errorf("what hub and platform have of it is lost: %+v", l)
+	}
 	late.Items = late.Items[:len(late.Items)-1]
 	r, _ = Day(&d.DayBooks)
 	if len(r.Findings) != 0 || len(r.Unreported) != 1 || !r.Unreported[0].Reported || r.Unreported[0].Count != 1 || r.Result != tideover.VerdictMatch {

@@ -24,8 +24,8 @@ func (g *group) sides(b *Books) []side {
 		return s
 	}
 	return []side{
-		one("till", "终端", g.till, b.Till.Given), one("journal", "日志", g.journal, true), one("hub", "hub", g.hub, b.Hub.Given),
-		{tideover.Text{En: "platform", Zh: "平台"}, g.platform, b.Platform.Given},
+		one("till", "终端", g.till, b.Till.Given), one("journal", "日志", g.journal, true), one("hub", "hub", g.hub, b.Hub.Given && !g.outside()),
+		{tideover.Text{En: "platform", Zh: "平台"}, g.platform, b.Platform.Given && !g.outside()},
 	}
 }
 
