@@ -155,9 +155,9 @@ func (q *Queue) Accept(ctx context.Context, d edge.Draft, decide func(View) erro
 func replayed(r *record, hash [32]byte) (tideover.Transaction, error) {
 	if r.Hash != hash && !r.Barred() {
 		return tideover.Transaction{}, tideover.Refuse(tideover.CodeKeyReused,
-			"this key was used for another request (transaction %s, %s %d %s); a new request needs a new key",
-			"该键已用于另一笔请求（交易 %s，%s %d %s）；新的请求请使用新的键",
-			r.ID, r.Kind, r.Amount, r.Currency)
+			"this key was used for another request (transaction %s, %s %s); a new request needs a new key",
+			"该键已用于另一笔请求（交易 %s，%s %s）；新的请求请使用新的键",
+			r.ID, r.Kind, tideover.Money(r.Amount, r.Currency))
 	}
 	t := r.Transaction
 	t.Replayed = true

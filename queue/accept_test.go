@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -38,6 +39,9 @@ func TestAccept_TwentyAtOnceAreOne(t *testing.T) {
 	other.Hash = other.Request.Hash([]byte("s"))
 	_, err := s.q.Accept(t.Context(), other, yes)
 	refused(t, err, tideover.CodeKeyReused)
+	if r, _ := errors.AsType[*tideover.Refusal](err); !strings.Contains(r.Detail.En, "sale 12.99 CNY") || !strings.Contains(r.Detail.Zh, "12.99 CNY") {
+		t.Errorf("people read the amount as a hundred times what it is: %v", r.Detail)
+	}
 }
 
 func TestAccept_DecideSeesWhatItsBatchAccepted(t *testing.T) {

@@ -159,8 +159,8 @@ func (x *exchange) await(t tideover.Transaction, wait time.Duration) (tideover.T
 // record, and has taken the hub's over.
 func otherRequest(t tideover.Transaction) error {
 	return tideover.Refuse(tideover.CodeKeyReused,
-		"this key was used before for another request (transaction %s, %s %d %s); a new request needs a new key",
-		"该键此前已用于另一笔请求（交易 %s，%s %d %s）；新的请求请使用新的键", t.ID, t.Kind, t.Amount, t.Currency)
+		"this key was used before for another request (transaction %s, %s %s); a new request needs a new key",
+		"该键此前已用于另一笔请求（交易 %s，%s %s）；新的请求请使用新的键", t.ID, t.Kind, tideover.Money(t.Amount, t.Currency))
 }
 
 // get answers with one transaction: GET /v1/transactions/ID?wait=N.
