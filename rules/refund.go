@@ -48,11 +48,13 @@ func (l Limits) judgeRefund(r tideover.Request, original tideover.Transaction, v
 	case undone.Reversal:
 		return notApproved("a reversal gives all of it back already; ask for that one's end first", "已有冲正在整笔退还；请先查询该冲正的结果")
 	}
-	if left := original.Amount - undone.Refunded - undone.Refunding; r.Amount > left {
-		return exceeds(original, max(0, left),
+	if left := original.Amount - undone.Refunded - undone.Refunding; left <= 0 {
+		return nothingLeft(original, undone)
+	} else if r.Amount > left {
+		return exceeds(original, left,
 			"refunds of %[1]s may be %[2]s together; %[3]s of that are refunded or on their way, so at most %[4]s is left; refund that, or wait for those without an end",
 			"交易 %[1]s 最多可退 %[2]s；已退或在途 %[3]s，最多还可退 %[4]s；请按此金额退款，或等待在途退款的结果",
-			original.ID, money(original.Amount, original), money(undone.Refunded+undone.Refunding, original), money(max(0, left), original))
+			original.ID, money(original.Amount, original), money(undone.Refunded+undone.Refunding, original), money(left, original))
 	}
 	if age := v.Since(original); l.RefundWindow != 0 && age > l.RefundWindow {
 		return tideover.Refuse(tideover.CodeRefundWindowClosed,
@@ -71,12 +73,28 @@ func judgeReversal(r tideover.Request, original tideover.Transaction, undone Und
 			"其金额为 %[1]s，冲正只能整笔进行；请不要填写金额，或改为部分退款", money(original.Amount, original))
 	case undone.Refunded > 0:
 		left := original.Amount - undone.Refunded - undone.Refunding
-		return exceeds(original, max(0, left),
+		if left <= 0 {
+			return nothingLeft(original, undone)
+		}
+		return exceeds(original, left,
 			"%[2]s of %[1]s are refunded already, so it cannot be reversed as a whole; refund the rest, at most %[3]s",
 			"交易 %[1]s 已退款 %[2]s，不能整笔冲正；请退还余下部分，最多 %[3]s",
-			original.ID, money(undone.Refunded, original), money(max(0, left), original))
+			original.ID, money(undone.Refunded, original), money(left, original))
 	}
 	return nil
+}
+
+// nothingLeft refuses to give back more of what was given back as a whole, or will have been if what is under way comes to pass. Whoever
+// reads it must not send another refund of a smaller amount, nor wait for what has its end.
+func nothingLeft(original tideover.Transaction, undone Undone) error {
+	if undone.Refunding == 0 {
+		return exceeds(original, 0, "all of %[1]s, %[2]s, is refunded already: nothing is left to give back; show the customer those refunds",
+			"交易 %[1]s 的 %[2]s 已全部退还：没有可退的金额；请向顾客出示已有的退款", original.ID, money(original.Amount, original))
+	}
+	return exceeds(original, 0,
+		"%[3]s of %[1]s are refunded and %[4]s on their way, of %[2]s: nothing is left to give back; ask for the refunds without an end, and refund again only if one fails",
+		"交易 %[1]s 共 %[2]s，已退 %[3]s，在途 %[4]s：没有可退的金额；请查询在途退款的结果，只有其中失败的才可再退",
+		original.ID, money(original.Amount, original), money(undone.Refunded, original), money(undone.Refunding, original))
 }
 
 func exceeds(original tideover.Transaction, left int64, en, zh string, args ...any) error {

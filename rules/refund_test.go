@@ -2,6 +2,7 @@ package rules
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -57,6 +58,9 @@ func TestLimits_Originals(t *testing.T) {
 			tideover.CodeRefundExceedsOriginal, 300,
 		},
 		"more than all is gone":            {refund, 1, []entry{approved, part(1200, tideover.StateApproved)}, tideover.CodeRefundExceedsOriginal, 0},
+		"all of it, again":                 {refund, 1000, []entry{approved, part(1000, tideover.StateApproved)}, tideover.CodeRefundExceedsOriginal, 0},
+		"all of it is on its way":          {refund, 1, []entry{approved, part(1000, tideover.StateQueued)}, tideover.CodeRefundExceedsOriginal, 0},
+		"a reversal after all of it":       {reversal, 0, []entry{approved, part(1000, tideover.StateApproved)}, tideover.CodeRefundExceedsOriginal, 0},
 		"of what is queued":                {refund, 1000, of(tideover.StateQueued), "", -1},
 		"of what is held":                  {refund, 1000, of(tideover.StateHeld), "", -1},
 		"of what is sent":                  {refund, 1000, of(tideover.StateSent), "", -1},
@@ -109,6 +113,10 @@ func TestLimits_Originals(t *testing.T) {
 			bothLanguages(t, refusal.Detail)
 			if told := refusal.Remaining != nil; told != (c.remaining >= 0) || told && (*refusal.Remaining != c.remaining || *refusal.Limit != 1000) {
 				t.Errorf("limit %v, remaining %v, want %d", refusal.Limit, refusal.Remaining, c.remaining)
+			}
+			// A cashier who reads "at most 0.00 is left; refund that" tries on.
+			if c.remaining == 0 && (strings.Contains(refusal.Detail.En, "at most") || !strings.Contains(refusal.Detail.En, "nothing is left")) {
+				t.Errorf("nothing is left, and it says %q", refusal.Detail.En)
 			}
 			if c.past == nil {
 				if _, err := (Rules{}).Judge(press, ledger{incomplete: true}); err != nil {
