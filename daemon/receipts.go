@@ -140,6 +140,10 @@ func (r *Router) Receipt(_ context.Context, id tideover.ID) (tideover.Receipt, e
 		return receipt, control.Refused(string(tideover.CodeNotPossible),
 			tideover.Textf("%s has no end yet: it is %s", "交易 %s 尚无最终结果：状态为 %s", id, receipt.State),
 			tideover.Textf("ask again once it has one: tideover queue show %s", "有结果后再试：tideover queue show %s", id))
+	case receipt.Kind == tideover.KindNone:
+		return receipt, control.Refused(string(tideover.CodeNotPossible),
+			tideover.Textf("the key of %s was cancelled before its request was taken: there is no payment", "交易 %s 的键在请求受理之前已被取消：没有付款", id),
+			tideover.Textf("there will be no receipt of it; see: tideover queue show %s", "不会有它的收据；请查看：tideover queue show %s", id))
 	default:
 		return receipt, control.Refused(string(tideover.CodeNotPossible),
 			tideover.Textf("the end of %s, %s, is not signed by the hub", "交易 %s 的结果（%s）没有 hub 的签名", id, receipt.State),

@@ -122,14 +122,14 @@ func (d *shop) tell(id tideover.ID, state tideover.State) {
 	d.put(t, r.hash)
 }
 
-// Receipt signs nothing while the end has the code "unsigned".
+// Receipt signs nothing while the end has the code "unsigned", and nothing of a bar.
 func (d *shop) Receipt(ctx context.Context, by terminal.Caller, id tideover.ID) (r tideover.Receipt, signed bool, err error) {
 	t, err := d.Get(ctx, by, id)
 	if err != nil {
 		return r, false, err
 	}
 	r = tideover.ReceiptOf("shop", t)
-	if !t.Final() || t.Outcome.Code == "unsigned" {
+	if !t.Final() || t.Kind == tideover.KindNone || t.Outcome.Code == "unsigned" {
 		return r, false, nil
 	}
 	r.Sign(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))

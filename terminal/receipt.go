@@ -24,6 +24,11 @@ func (x *exchange) receipt() error {
 
 // unsigned tells a till why there is no receipt, and what it can do.
 func unsigned(r tideover.Receipt) error {
+	if r.Kind == tideover.KindNone { // nothing but its key is known, and the hub signs no such thing
+		return tideover.Refuse(tideover.CodeNotPossible,
+			"this key was cancelled before its request was taken: there is no payment, and there will be no receipt of it",
+			"该键在请求受理之前已被取消：没有付款，也不会有收据")
+	}
 	if r.State.Final() {
 		return tideover.Refuse(tideover.CodeNotPossible,
 			"the end of this transaction, %s, is not signed by the hub; ask again once the line is back, and print the transaction itself meanwhile",

@@ -2,6 +2,7 @@ package terminal_test
 
 import (
 	"crypto/ed25519"
+	"strings"
 	"testing"
 
 	"tideover"
@@ -23,4 +24,16 @@ func TestServer_HandsOutReceipts(t *testing.T) {
 	}
 	q.header = []string{"Authorization:", other}
 	c.must(404, q) // another till's
+}
+
+// A till that was told to ask again when the line is back would ask for ever.
+func TestServer_SaysThatABarNeverHasAReceipt(t *testing.T) {
+	c := openCounter(t)
+	bar := transaction(t, c.must(200, post("/v1/cancel", `{"key":"never-pressed"}`)))
+	for lang, want := range map[string]string{"en": "there will be no receipt", "zh": "不会有收据"} {
+		a := c.must(409, get("/v1/transactions/"+bar.ID.String()+"/receipt", "Accept-Language: "+lang))
+		if body := string(a.body); !strings.Contains(body, want) || strings.Contains(body, "again") || a.header.Get("Retry-After") != "" {
+			t.Errorf("%s: %s", lang, body)
+		}
+	}
 }
