@@ -32,8 +32,12 @@ func (d Duplicates) Memory() time.Duration { return max(d.Window, d.BlindWindow)
 
 // judge looks for an earlier press. One that an operator answers for is let pass.
 func (d Duplicates) judge(p Press, v View) (of tideover.ID, err error) {
-	if p.Kind == tideover.KindReversal {
-		return of, nil // it undoes once, however often it is pressed
+	window := d.Window
+	if p.Instrument == [32]byte{} && p.Order == "" {
+		window = d.BlindWindow
+	}
+	if p.Kind == tideover.KindReversal || window == 0 {
+		return of, nil // it undoes once, however often it is pressed; or nobody asks, and a day's equal coffees are not looked through
 	}
 	var latest Seen
 	var common tideover.Text
