@@ -59,6 +59,10 @@ type Backend interface {
 	// that is not "". It may take minutes, and delays nobody.
 	VerifyJournal(ctx context.Context, anchor string) (Journal, error)
 
+	// Check looks at the whole store: at every entry as VerifyJournal does, at every sealed part, and at where the file lies. It may take
+	// minutes, and delays nobody.
+	Check(ctx context.Context) (Check, error)
+
 	// Reconcile compares all sides of a day. With All it calls each for every transaction before it returns, and returns its first error.
 	Reconcile(ctx context.Context, q ReconcileQuery, each func(tideover.Compared) error) (tideover.Reconciliation, error)
 
@@ -158,7 +162,8 @@ func (s *Server) handler() http.Handler {
 	m.Handle("POST /v1/transactions/{id}/{verb}", s.answer(s.act))
 	m.Handle("GET /v1/export", s.allowed(s.export))
 	m.Handle("GET /v1/rules", s.answer(func(r *http.Request) (any, error) { return s.backend.Rules(r.Context()) }))
-	m.Handle("GET /v1/journal/verify", s.allowed(s.verify))
+	m.Handle("GET /v1/journal/verify", s.allowed(slow(s.write, s.verify)))
+	m.Handle("GET /v1/check", s.allowed(slow(s.write, s.checkStore)))
 	m.Handle("GET /v1/reconcile", s.allowed(s.reconcile))
 	m.Handle("GET /v1/terminals", s.answer(func(r *http.Request) (any, error) { return s.backend.Terminals(r.Context()) }))
 	m.Handle("POST /v1/terminals/pair", s.answer(s.pair))

@@ -49,33 +49,48 @@ func rulesOf(r queue.Rules) control.Rules { return control.Rules{Version: r.Seq,
 // VerifyJournal implements control.Backend.
 func (r *Router) VerifyJournal(ctx context.Context, anchor string) (control.Journal, error) {
 	if !r.verifying.TryLock() {
-		return control.Journal{}, control.Refused("busy",
-			tideover.Textf("the journal is being verified already", "日志正在校验中"), tideover.Textf("wait for that, and look again", "请等待其完成后再试"))
+		return control.Journal{}, busy()
 	}
 	defer r.verifying.Unlock()
 	var held heldHeads
 	if err := held.give(anchor); err != nil {
 		return control.Journal{}, err
 	}
-	if w, at := r.session.lastWelcome(); w.AnchorSeq != 0 {
-		held.add(queue.Anchor{Seq: w.AnchorSeq, Hash: w.AnchorHead}, at)
-	}
+	r.holdWelcomed(&held)
 	audit, err := r.queue.Verify(ctx, held.anchors...)
 	if err != nil {
 		return control.Journal{}, err
 	}
 	j := journalOf(QueuePath(r.config.StateDir), audit, held)
-	switch {
-	case anchor != "": // a head that a person has mistyped is no alarm
-	case j.Verified:
-		r.flawed.Store(nil)
-	default:
-		r.flawed.Store(&j)
-		for _, f := range j.Flaws {
-			r.log.Error("the journal does not verify", "entry", f.Entry, "err", f.What.En)
-		}
+	if anchor == "" { // a head that a person has mistyped is no alarm
+		r.noteVerified(j)
 	}
 	return j, nil
+}
+
+// busy answers where one goes through the whole journal already.
+func busy() error {
+	return control.Refused("busy", tideover.Textf("the journal is being read through already", "日志正在被通读（校验或备份）"),
+		tideover.Textf("wait for that, and try again", "请等待其完成后再试"))
+}
+
+// holdWelcomed adds the head that the hub has told in its last welcome.
+func (r *Router) holdWelcomed(held *heldHeads) {
+	if w, at := r.session.lastWelcome(); w.AnchorSeq != 0 {
+		held.add(queue.Anchor{Seq: w.AnchorSeq, Hash: w.AnchorHead}, at)
+	}
+}
+
+// noteVerified raises the alarm of a journal that does not verify, or takes it back.
+func (r *Router) noteVerified(j control.Journal) {
+	if j.Verified {
+		r.flawed.Store(nil)
+		return
+	}
+	r.flawed.Store(&j)
+	for _, f := range j.Flaws {
+		r.log.Error("the journal does not verify", "entry", f.Entry, "err", f.What.En)
+	}
 }
 
 // ErrJournalInUse says that a daemon has the journal open.

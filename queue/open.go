@@ -138,10 +138,9 @@ func load(o Options, known schema) (q *Queue, older uint32, err error) {
 		return nil, 0, err
 	case h.schema > known.current:
 		return nil, 0, fmt.Errorf("%w: schema %d, this one knows %d", ErrNewerSchema, h.schema, known.current)
-	case h.Check != seal.check:
-		return nil, 0, ErrWrongKey
-	case h.Store != o.Store:
-		return nil, 0, fmt.Errorf("%w: %q, not %q", ErrOtherStore, h.Store, o.Store)
+	}
+	if err := seal.owns(h, o.Store); err != nil {
+		return nil, 0, err
 	}
 	if h.schema < known.current {
 		return nil, h.schema, migrate(f, w, o, journal, known, h)

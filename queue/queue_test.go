@@ -118,7 +118,7 @@ func check(t testing.TB, path string) {
 				return err
 			}
 			if e.Type == edge.EventSettlement {
-				_, err := q.items(&e, sealed)
+				_, err := q.seal.items(&e, sealed)
 				return err
 			}
 			var r tideover.Request

@@ -39,6 +39,17 @@ func newSealer(key [32]byte) (s sealer, err error) {
 	return s, err
 }
 
+// owns says whether a file was written with this key, for this store. Errors: ErrWrongKey, ErrOtherStore.
+func (s sealer) owns(h head, store string) error {
+	switch {
+	case h.Check != s.check:
+		return ErrWrongKey
+	case h.Store != store:
+		return fmt.Errorf("%w: %q, not %q", ErrOtherStore, h.Store, store)
+	}
+	return nil
+}
+
 // secrets is what is sealed.
 type secrets struct {
 	Payload    []byte `cbor:"1,keyasint,omitempty"`

@@ -157,7 +157,7 @@ func (q *Queue) ReadReport(id tideover.ID) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	items, err := q.items(&e, sealed)
+	items, err := q.seal.items(&e, sealed)
 	if err != nil {
 		return Report{}, fmt.Errorf("entry %d: %w: %w", h.seq, err, ErrDamaged)
 	}
@@ -182,11 +182,11 @@ func (q *Queue) Reports(from, to tideover.Millis) (all []Report) {
 }
 
 // items opens the sealed part of a report.
-func (q *Queue) items(e *edge.Event, sealed []byte) ([]tideover.SettlementItem, error) {
+func (s sealer) items(e *edge.Event, sealed []byte) ([]tideover.SettlementItem, error) {
 	if len(sealed) == 0 && e.Settlement.Items == 0 {
 		return nil, nil
 	}
-	plain, err := q.seal.show(e.ID, sealed)
+	plain, err := s.show(e.ID, sealed)
 	if err != nil {
 		return nil, err
 	}

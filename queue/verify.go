@@ -48,6 +48,7 @@ type Audit struct {
 	First, Last  tideover.Millis // when the first and the last entry were written, the edge's wall clock
 	Head         Anchor          // the last entry, and the chain's hash there
 	Newer        int             // where it verifies: entries after the newest anchor; all of them where there is none
+	Sealed       int             // sealed parts that the key opened; 0 where none was at hand
 	Flaws        []Flaw          // empty: the journal verifies. Where the chain breaks nothing after it is believed, and that flaw is the only one
 }
 
@@ -60,6 +61,7 @@ type Flaw struct {
 // auditor looks at entries in their order.
 type auditor struct {
 	Audit
+	seal    *sealer                // opens sealed parts; nil where no key is at hand
 	hash    [hashSize]byte         // of the chain so far
 	newest  map[tideover.ID]uint64 // each transaction's event before the next one
 	anchors map[uint64][]*heldFrom // by sequence
@@ -94,6 +96,7 @@ func (a *auditor) hold(h heldFrom) {
 var (
 	errChain  = errors.New("the chain is broken")
 	errDigest = errors.New("its sealed part does not match its digest")
+	errSealed = errors.New("its sealed part cannot be opened")
 	errPrev   = errors.New("it does not follow the event before it")
 	errOrder  = errors.New("its sequence is not above the one before it")
 	errFlaw   = errors.New("a flaw was found") // ends a look; the flaw is in the audit
@@ -128,6 +131,12 @@ func (a *auditor) entry(seq uint64, raw []byte, link [hashSize]byte, sealed []by
 		}
 		a.newest[e.ID] = seq
 	}
+	if a.seal != nil && len(sealed) > 0 {
+		if a.seal.opens(&e, sealed) != nil {
+			return a.flaw(seq, errSealed)
+		}
+		a.Sealed++
+	}
 	if a.Entries == 0 {
 		a.First = e.At
 	}
@@ -161,6 +170,9 @@ func (a *auditor) flaw(seq uint64, err error) error {
 			"哈希链在第 %d 条记录处断裂：该条或紧接其前的记录被改动、删除、插入或移位", seq)
 	case errors.Is(err, errDigest):
 		what = tideover.Textf("the sealed part of entry %d is not the one that was accepted", "第 %d 条记录的加密内容与受理时不符", seq)
+	case errors.Is(err, errSealed):
+		what = tideover.Textf("the key does not open the sealed part of entry %d: its payload is lost, and the chain was computed anew over it",
+			"密钥无法打开第 %d 条记录的加密内容：其内容已丢失，且哈希链被重新计算", seq)
 	case errors.Is(err, errPrev):
 		what = tideover.Textf("entry %d does not follow its transaction's event before it: an event was removed or put in, and the chain computed anew",
 			"第 %d 条记录与该交易的上一事件不衔接：有事件被删除或插入，且哈希链被重新计算", seq)
@@ -213,11 +225,17 @@ func (a *auditor) damaged(what tideover.Text) { a.Flaws = append(a.Flaws, Flaw{a
 // few thousand entries in one look, so that no commit waits. What this process knows to have committed must be among them. Errors:
 // ErrStopped, ctx's.
 func (q *Queue) Verify(ctx context.Context, anchors ...Anchor) (Audit, error) {
+	return q.verify(ctx, nil, anchors)
+}
+
+// verify is [Queue.Verify], and opens sealed parts with seal where that is not nil.
+func (q *Queue) verify(ctx context.Context, seal *sealer, anchors []Anchor) (Audit, error) {
 	h, err := q.storedHead()
 	if errors.Is(err, ErrStopped) {
 		return Audit{}, err
 	}
 	a := newAuditor(h.genesis(), anchors)
+	a.seal = seal
 	if err != nil || [16]byte(h.Genesis[:]) != q.journal {
 		a.damaged(tideover.Textf("the record at the file's beginning was changed", "文件开头的记录被改动"))
 		return a.Audit, nil
@@ -311,21 +329,20 @@ func VerifyFile(path string, anchors ...Anchor) (Audit, error) {
 	}
 	defer f.Close()
 	var audit Audit
-	err = verifyFile(f, anchors, &audit)
-	opened, _ := errors.AsType[*OpenError](openError(path, err))
-	switch {
-	case err == nil, errors.Is(err, errFlaw):
-		return audit, nil
-	case errors.Is(opened, ErrDamaged), errors.Is(opened, ErrTruncated), errors.Is(opened, ErrEmpty):
-		what, _ := opened.Explain()
-		audit.Flaws = append(audit.Flaws, Flaw{audit.Head.Seq, what})
-		return audit, nil
-	default:
-		return Audit{}, opened
+	if err := audit.take(path, verifyFile(f, looking{anchors: anchors}, &audit)); err != nil {
+		return Audit{}, err
 	}
+	return audit, nil
 }
 
-func verifyFile(f *os.File, anchors []Anchor, found *Audit) error {
+// looking is what a file is held against.
+type looking struct {
+	anchors []Anchor
+	seal    *sealer // nil: no key is at hand, and the file may be anybody's
+	store   string
+}
+
+func verifyFile(f *os.File, l looking, found *Audit) error {
 	w, err := newWalker(f)
 	if err != nil {
 		return err
@@ -336,8 +353,13 @@ func verifyFile(f *os.File, anchors []Anchor, found *Audit) error {
 		return err
 	case h.schema > schemaNow:
 		return fmt.Errorf("%w: schema %d, this one knows %d", ErrNewerSchema, h.schema, schemaNow)
+	case l.seal != nil:
+		if err := l.seal.owns(h, l.store); err != nil {
+			return err
+		}
 	}
-	a := newAuditor(h.genesis(), anchors)
+	a := newAuditor(h.genesis(), l.anchors)
+	a.seal = l.seal
 	defer func() { *found = a.Audit }()
 	err = w.entries(journal, func(key, value []byte) error {
 		if len(key) != len(seqKey(0)) {

@@ -341,7 +341,7 @@ func TestVerify_EveryByte(t *testing.T) {
 		for _, b := range values {
 			put(at, b)
 			var a Audit
-			err := verifyFile(f, nil, &a)
+			err := verifyFile(f, looking{}, &a)
 			if _, _, refused := inspect(f, seal); (refused != nil) != (err != nil || len(a.Flaws) > 0) {
 				t.Fatalf("byte %d as %#x: a verification says %v %+v, and an open %v", at, b, err, a.Flaws, refused)
 			}

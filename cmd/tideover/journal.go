@@ -1,11 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 
-	"tideover"
 	"tideover/control"
 	"tideover/daemon"
 	"tideover/internal/command"
@@ -39,9 +37,7 @@ func (p *program) verifyJournal() *command.Command {
 				return err
 			}
 			if !j.Verified {
-				p.note(tideover.Textf("copy the file away as it is, and do not delete it; then restore the newest backup or have support look at it, and compare with "+
-					"the hub (tideover-hub transaction show ID): what it knows is safe there",
-					"请先原样复制保存该文件，切勿删除；然后恢复最近的备份或联系技术支持，并与 hub 核对（tideover-hub transaction show 编号）：hub 已知的交易是安全的"))
+				p.keepIt()
 				return exitStatus(exitRefused)
 			}
 			return nil
@@ -60,18 +56,11 @@ func (p *program) lookAtJournal(cmd *command.Command, args []string, anchor stri
 	if err != nil {
 		return control.Journal{}, err
 	}
-	j, silent := control.Dial(c.Admin.Socket).VerifyJournal(cmd.Context(), anchor)
-	if !errors.Is(silent, control.ErrUnreachable) {
-		return j, silent
-	}
-	j, err = daemon.VerifyJournal(daemon.QueuePath(c.StateDir), anchor)
-	switch {
-	case errors.Is(err, daemon.ErrJournalInUse):
-		return j, silent // a daemon has it open, and does not answer here
-	case err == nil:
-		p.note(tideover.Textf("no daemon runs: the file was read", "守护进程没有运行：已直接读取文件"))
-	}
-	return j, err
+	return hotOrCold(p, c,
+		func(daemon *control.Client) (control.Journal, error) {
+			return daemon.VerifyJournal(cmd.Context(), anchor)
+		},
+		func() (control.Journal, error) { return daemon.VerifyJournal(daemon.QueuePath(c.StateDir), anchor) })
 }
 
 // journalSheet says whether a journal verifies, and what was looked at.

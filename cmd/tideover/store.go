@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"tideover"
+	"tideover/control"
+	"tideover/daemon"
+	"tideover/internal/command"
+)
+
+func (p *program) checkCommand() *command.Command {
+	return p.jsonFlag(&command.Command{
+		Use: "check [FILE]", Short: p.t("read the whole store and check it", "通读并检查存储"), Args: p.upToOneArg("FILE"),
+		Long: p.t("Reads the whole journal: every page, the hash chain, every digest, and every sealed part with the key of this machine. Where no daemon runs,\n"+
+			"or for a FILE such as a backup, the file is read here, and everything that a daemon does with it at its start is tried. Nothing is written.\n"+
+			"It warns where the state directory is on a file system that keeps nothing (tmpfs), or that a journal cannot be on (JFFS2).\n"+
+			"It exits with 0 if all is well, 1 if something is wrong with the file, 2 if it cannot be looked at (missing, foreign, another key's,\n"+
+			"another store's, or a newer version's), 3 if a daemon has it and does not answer.",
+			"通读整个日志：每一页、哈希链、每个摘要，并用本机密钥打开每一处加密内容。守护进程没有运行时，\n"+
+				"或指定了文件（如备份）时，在此直接读取，并尝试守护进程启动时要做的一切。不写入任何内容。\n"+
+				"状态目录所在文件系统不保留数据（tmpfs）或不能存放日志（JFFS2）时会给出警告。\n"+
+				"一切正常时退出码为 0；文件有问题时为 1；无法检查时为 2（文件缺失、不是日志、属于其他密钥或门店、版本更新）；\n"+
+				"守护进程占用文件却没有应答时为 3。"),
+		Example: "  tideover check\n  tideover check --json /mnt/usb/queue-2026-05-01.db",
+		RunE: func(cmd *command.Command, args []string) error {
+			c, err := p.checkStore(cmd.Context(), args)
+			if err != nil {
+				return err
+			}
+			if err := p.print(c, func() { p.checkSheet(c) }); err != nil {
+				return err
+			}
+			for _, w := range c.Warnings {
+				p.warn(w)
+			}
+			if c.Well {
+				return nil
+			}
+			if !c.Verified {
+				p.keepIt()
+			}
+			return exitStatus(exitRefused)
+		},
+	})
+}
+
+// checkStore asks the daemon, or reads a file: the one that is named, or the journal where no daemon runs.
+func (p *program) checkStore(ctx context.Context, args []string) (control.Check, error) {
+	c, err := p.load()
+	if err != nil {
+		return control.Check{}, err
+	}
+	if len(args) == 1 {
+		return daemon.CheckStore(c, args[0])
+	}
+	return hotOrCold(p, c,
+		func(running *control.Client) (control.Check, error) { return running.Check(ctx) },
+		func() (control.Check, error) { return daemon.CheckStore(c, "") })
+}
+
+// hotOrCold has the daemon do something with its journal, or does it here where none runs.
+func hotOrCold[T any](p *program, c daemon.Config, hot func(*control.Client) (T, error), cold func() (T, error)) (T, error) {
+	v, silent := hot(control.Dial(c.Admin.Socket))
+	if !errors.Is(silent, control.ErrUnreachable) {
+		return v, silent
+	}
+	v, err := cold()
+	switch {
+	case errors.Is(err, daemon.ErrJournalInUse):
+		return v, silent // a daemon has it open, and does not answer here
+	case err == nil:
+		p.note(tideover.Textf("no daemon runs: the file was read", "守护进程没有运行：已直接读取文件"))
+	}
+	return v, err
+}
+
+// keepIt says what to do with a journal that is not as it should be.
+func (p *program) keepIt() {
+	p.note(tideover.Textf("copy the file away as it is, and do not delete it; then restore the newest backup or have support look at it, and compare with "+
+		"the hub (tideover-hub transaction show ID): what it knows is safe there",
+		"请先原样复制保存该文件，切勿删除；然后恢复最近的备份或联系技术支持，并与 hub 核对（tideover-hub transaction show 编号）：hub 已知的交易是安全的"))
+}
+
+// warn tells what is not wrong yet.
+func (p *program) warn(w tideover.Text) {
+	p.note(tideover.Text{En: "warning: " + w.En, Zh: "警告：" + w.Zh})
+}
+
+// checkSheet says whether a store is well, and what was looked at.
+func (p *program) checkSheet(c control.Check) {
+	switch {
+	case !c.Verified:
+		p.line(p.t("the store is damaged", "存储已损坏"))
+	case !c.Well:
+		p.line(p.t("the store is whole, and cannot be used where it lies", "存储完整，但不能在所在的文件系统上使用"))
+	default:
+		p.line(p.t("the store is well", "存储正常"))
+	}
+	for _, f := range c.Flaws {
+		p.line("  ! " + f.What.In(p.in()))
+	}
+	p.line("")
+	p.sheet([][]string{
+		{p.t("file", "文件"), fmt.Sprintf("%s, %s", c.Path, size(c.Bytes))},
+		{p.t("entries", "记录"), fmt.Sprintf(p.t("%d, of %d transactions", "%d 条，%d 笔交易"), c.Entries, c.Transactions)},
+		{p.t("sealed", "加密内容"), fmt.Sprintf(p.t("%d parts, opened with this machine's key", "%d 处，均可用本机密钥打开"), c.Sealed)},
+		{p.t("written", "写入时间"), when(c.FirstAt) + p.t(" to ", " 至 ") + when(c.LastAt)},
+		{p.t("head", "链头"), fmt.Sprintf("%d:%s", c.Seq, c.Head)},
+		{p.t("anchored", "锚定"), p.anchored(c.Journal)},
+		{p.t("disk", "磁盘"), fmt.Sprintf(p.t("%s, %s free", "%s，剩余 %s"), orDash(c.FileSystem), size(c.FreeBytes))},
+	})
+}

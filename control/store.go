@@ -1,0 +1,49 @@
+package control
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"tideover"
+)
+
+// Check is what a look at the whole store has found: `tideover check`.
+type Check struct {
+	Well       bool            `json:"well"` // it verifies, and the daemon can run where it lies
+	Journal                    // every entry of it
+	Sealed     int             `json:"sealed"` // sealed parts, each of which the key opens
+	Bytes      int64           `json:"bytes"`  // of the file
+	FileSystem string          `json:"file_system"`
+	FreeBytes  int64           `json:"free_bytes"` // that are left there
+	Warnings   []tideover.Text `json:"warnings"`
+}
+
+// storeWait bounds a call that reads the whole journal: half a gigabyte on a slow router takes minutes.
+const storeWait = 10 * time.Minute
+
+// slow serves a call that may take [storeWait]. Without the deadline that it sets the answer comes within [answerWait], or not.
+func slow(write func(http.ResponseWriter, any), call func(*http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		deadline := time.Now().Add(storeWait)
+		_ = http.NewResponseController(w).SetWriteDeadline(deadline)
+		ctx, cancel := context.WithDeadline(r.Context(), deadline)
+		defer cancel()
+		v, err := call(r.WithContext(ctx))
+		if err != nil {
+			v = asError(err)
+		}
+		write(w, v)
+	}
+}
+
+// patient is the same client for what takes long.
+func (c *Client) patient() *Client { return &Client{path: c.path, wait: storeWait} }
+
+func (s *Server) checkStore(r *http.Request) (any, error) { return s.backend.Check(r.Context()) }
+
+// Check has the daemon look at the whole of its store.
+func (c *Client) Check(ctx context.Context) (found Check, err error) {
+	err = c.patient().call(ctx, http.MethodGet, "/v1/check", nil, &found)
+	return found, err
+}
