@@ -222,6 +222,7 @@ func TestBar_IsAdopted(t *testing.T) {
 	e.Adopt, e.Asked = &d, true
 	s.end(e)
 	s.flush()
+	s.flush() // whoever waited for the commit is answered before the hub is told of it
 	if have := s.told; len(have) == 0 {
 		t.Error("it is not acknowledged")
 	}
