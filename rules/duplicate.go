@@ -24,6 +24,9 @@ type Duplicates struct {
 	Action      string        `toml:"action"`
 }
 
+// looksMax is after how many earlier presses one that is suspected is enough: the latest of all is not looked for among thousands.
+const looksMax = 256
+
 // DefaultDuplicates are those of a shop that has configured none.
 func DefaultDuplicates() Duplicates { return Duplicates{Window: 2 * time.Minute, Action: ActionRefuse} }
 
@@ -41,9 +44,13 @@ func (d Duplicates) judge(p Press, v View) (of tideover.ID, err error) {
 	}
 	var latest Seen
 	var common tideover.Text
+	looked := 0
 	for seen := range v.Alike(p) {
 		if what, suspected := d.same(p, seen); suspected && (latest.ID.IsZero() || seen.CreatedAt > latest.CreatedAt) {
 			latest, common = seen, what
+		}
+		if looked++; looked >= looksMax && !latest.ID.IsZero() {
+			break
 		}
 	}
 	if latest.ID.IsZero() || d.Action == ActionAllow || p.Override && p.Operator != "" {

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"errors"
+	"iter"
 	"testing"
 	"time"
 
@@ -134,5 +135,83 @@ func TestDuplicates_OfWhatUndoes(t *testing.T) {
 	book.all = []entry{sold(tideover.StateApproved), reversed}
 	if _, err := rules.Judge(Press{Request: tideover.Request{Kind: tideover.KindReversal, Order: "A-1", Original: saleID}}, book); err != nil {
 		t.Errorf("a reversal pressed twice: %v", err)
+	}
+}
+
+// The press that a refusal names is the latest of those that look like it, wherever it comes among them: that is the one to ask for.
+func TestDuplicates_NameTheLatest(t *testing.T) {
+	for _, order := range [][]tideover.Millis{{1, 2, 3}, {3, 2, 1}, {2, 3, 1}} {
+		all := func(yield func(Seen) bool) {
+			for _, at := range order {
+				if !yield(Seen{Transaction: tideover.Transaction{ID: tideover.ID{byte(at)}, Kind: tideover.KindSale, Amount: 5, CreatedAt: at, State: tideover.StateSent}, Instrument: code1}) {
+					return
+				}
+			}
+		}
+		_, err := DefaultDuplicates().judge(Press{Request: tideover.Request{Kind: tideover.KindSale, Amount: 5}, Instrument: code1}, list{all: all})
+		if r, ok := errors.AsType[*tideover.Refusal](err); !ok || r.DuplicateOf != (tideover.ID{3}) {
+			t.Errorf("%v: %v", order, err)
+		}
+	}
+}
+
+// list is a shop where these presses look like the next one.
+type list struct {
+	ledger
+	all iter.Seq[Seen]
+}
+
+func (l list) Alike(Press) iter.Seq[Seen] { return l.all }
+
+// crowd is a shop where many presses look like the next one; it counts how many of them a judgement looks at.
+type crowd struct {
+	ledger
+	of     int
+	seen   Seen
+	looked *int
+}
+
+func (c crowd) Alike(Press) iter.Seq[Seen] {
+	return func(yield func(Seen) bool) {
+		for i := range c.of {
+			*c.looked++
+			c.seen.ID = tideover.ID{byte(i), byte(i >> 8), 1}
+			if !yield(c.seen) {
+				return
+			}
+		}
+	}
+}
+
+// A judgement runs under the queue's lock: it does not look at each of a hundred thousand presses for the latest one, and at none where the shop
+// has said that none counts.
+func TestDuplicates_DoNotLookAtEachOfMany(t *testing.T) {
+	blind := Press{Request: tideover.Request{Kind: tideover.KindSale, Amount: 500, Currency: "CNY"}, TerminalUID: "till-1"}
+	coded := blind
+	coded.Instrument = code1
+	usual := DefaultDuplicates()
+	watchful := usual
+	watchful.BlindWindow = time.Minute
+	for name, c := range map[string]struct {
+		duplicates Duplicates
+		press      Press
+		most       int
+		suspected  bool
+	}{
+		"equal coffees":                       {usual, blind, 0, false},
+		"equal coffees, and they are watched": {watchful, blind, looksMax, true},
+		"one code":                            {usual, coded, looksMax, true},
+		"one code, and none is watched":       {Duplicates{BlindWindow: time.Minute}, coded, 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			looked := 0
+			seen := Seen{Transaction: tideover.Transaction{
+				Kind: c.press.Kind, Amount: c.press.Amount, Currency: c.press.Currency, TerminalUID: c.press.TerminalUID, State: tideover.StateSent,
+			}, Instrument: c.press.Instrument}
+			_, err := c.duplicates.judge(c.press, crowd{of: 100_000, seen: seen, looked: &looked})
+			if looked > c.most || (err != nil) != c.suspected {
+				t.Errorf("looked at %d, want %d at most; %v", looked, c.most, err)
+			}
+		})
 	}
 }

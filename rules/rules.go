@@ -37,7 +37,8 @@ type View interface {
 	// Since returns how long ago an original was executed, or else accepted.
 	Since(original tideover.Transaction) time.Duration
 	// Alike iterates over what has a press's kind, amount and currency, and its instrument or its order, or its terminal where it has
-	// neither: at least what is open, what is not acknowledged, and what is younger than both windows. Each comes once.
+	// neither: at least what is open, what is not acknowledged, and what is younger than both windows. Of those that have neither it is what is
+	// younger alone; and what ended uncharged need not come. Each comes once.
 	Alike(p Press) iter.Seq[Seen]
 }
 
