@@ -47,7 +47,8 @@ func (v View) Open() (count int, amount map[string]int64) {
 func (v View) Undone(original tideover.ID) Undone { return v.queue.parts.undone(original) }
 
 // Alike iterates over what has a draft's kind, amount and currency, and its instrument or its order, or its terminal where it has neither:
-// what is open or not acknowledged, and what was closed within the time of [Queue.Remember]. Each comes once, in no order.
+// what is open, or charged and not acknowledged, and what was closed within the time of [Queue.Remember]; where it has neither, what was
+// accepted within that time. Each comes once, in no order.
 func (v View) Alike(d *edge.Draft) iter.Seq[edge.Record] {
 	r := edge.Record{InstrumentHash: d.InstrumentHash}
 	r.ID, r.TerminalUID, r.Kind, r.Amount, r.Currency, r.Order = d.ID, d.TerminalUID, d.Request.Kind, d.Request.Amount, d.Request.Currency, d.Request.Order
@@ -141,6 +142,7 @@ func (q *Queue) Accept(ctx context.Context, d edge.Draft, decide func(View) erro
 	call.land = func() {
 		if mine != nil {
 			q.live[mine.ID] = mine
+			q.album.age(mine)
 			q.account(mine, 1)
 			q.changed(mine)
 		}

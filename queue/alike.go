@@ -54,14 +54,15 @@ type twins struct {
 	prev, next *record
 }
 
-// album knows what is like a new press: everything that is open or not acknowledged, and what was closed a short while ago. The
-// queue's mutex guards it.
+// album knows what is like a new press: everything that is open, or charged and not acknowledged, and what was closed a short while ago. Of
+// those that name neither instrument nor order it is what was accepted a short while ago alone: equal coffees of months do not gather in one
+// ring, where each press of another one would walk past all of them. The queue's mutex guards it.
 type album struct {
 	seed   maphash.Seed
 	rings  map[uint64]*record // one of each; the others follow
 	keep   time.Duration      // for how long what is closed is known
 	recent map[tideover.ID]*record
-	closed list.List // of recent, in the order in which they were closed
+	closed list.List // of recent, in the order in which they were closed, or accepted where they are blind
 }
 
 // closing is when a record was closed.
@@ -74,9 +75,15 @@ func newAlbum() album {
 	return album{seed: maphash.MakeSeed(), rings: make(map[uint64]*record), recent: make(map[tideover.ID]*record)}
 }
 
-// add makes a record known; one that is known already stays as it is.
+// blind says that a record has nothing but its terminal to be known by.
+func blind(r *edge.Record) bool { return r.InstrumentHash == [32]byte{} && r.Order == "" }
+
+// uncharged says that no money moved, or that it went back, and that this is so for good: no other press is a second one of it.
+func uncharged(r *edge.Record) bool { return r.Final() && r.State != tideover.StateApproved }
+
+// add makes a record known; one that is known already stays as it is. [album.age] follows once the record is in memory.
 func (a *album) add(r *record) {
-	if r.pictured {
+	if r.pictured || uncharged(&r.Record) {
 		return
 	}
 	all, n := likenesses(&r.Record)
@@ -155,7 +162,14 @@ func (a *album) like(r *edge.Record) iter.Seq[*record] {
 // in says whether a record is in a ring.
 func (r *record) in(ring uint64) bool { return r.twins[0].ring == ring || r.twins[1].ring == ring }
 
-// close keeps a record that memory lets go of otherwise for a while longer.
+// age lets a blind record be forgotten in time, whatever becomes of it. Not before it is on disk: what is recent is found by its id.
+func (a *album) age(r *record) {
+	if blind(&r.Record) {
+		a.close(r, time.Now())
+	}
+}
+
+// close keeps a record that memory lets go of otherwise for a while longer, and no more than that of one that is blind.
 func (a *album) close(r *record, now time.Time) {
 	if _, known := a.recent[r.ID]; known || !r.pictured {
 		return
@@ -181,7 +195,7 @@ func (a *album) fade(now time.Time, live map[tideover.ID]*record) {
 	for e := a.closed.Front(); e != nil && now.Sub(e.Value.(closing).at) >= a.keep; e = a.closed.Front() {
 		r := a.closed.Remove(e).(closing).r
 		delete(a.recent, r.ID)
-		if live[r.ID] != r {
+		if live[r.ID] != r || blind(&r.Record) {
 			a.remove(r)
 		}
 	}
@@ -227,7 +241,7 @@ func (q *Queue) recallYounger(ids []tideover.ID, now time.Time, closed time.Dura
 		if now.Sub(at) >= closed {
 			return false, nil
 		}
-		if r.closed() && !r.pictured {
+		if !r.pictured && (r.closed() || blind(&r.Record)) {
 			q.album.recall(r, earlier(at, now))
 		}
 	}

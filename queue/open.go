@@ -414,6 +414,7 @@ func (q *Queue) begin(f *os.File) error {
 	q.refold = nil
 	for id, r := range q.live {
 		q.album.add(r)
+		q.album.age(r)
 		q.parts.set(r)
 		if r.Untold {
 			q.untold[id] = struct{}{}

@@ -120,6 +120,9 @@ func (q *Queue) change(r *record, step func()) {
 	step()
 	q.account(r, 1)
 	q.parts.set(r)
+	if uncharged(&r.Record) {
+		q.album.remove(r)
+	}
 	if r.Untold {
 		q.untold[r.ID] = struct{}{}
 	} else {

@@ -107,6 +107,7 @@ func (q *Queue) adopt(r *record, d *edge.Draft) *record {
 	q.album.remove(r)
 	q.later(r, edge.Adopt(d, known), q.seal.seal(d.ID, d.Request))
 	q.album.add(r)
+	q.album.age(r)
 	if next, err := tideover.Next(r.State, tideover.CauseDoubt); err == nil {
 		q.change(r, func() { r.State, r.Seq = next, q.draw() })
 	}

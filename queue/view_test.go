@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -167,7 +168,11 @@ func (m *sight) compare(t *rapid.T) {
 		alike[r.ID] = true
 	}
 	for id, d := range m.drafts {
-		if want := likeEachOther(&probe, &d); alike[id] != want {
+		r, err := m.s.q.find(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := likeEachOther(&probe, &d) && (!r.Final() || r.State == tideover.StateApproved); alike[id] != want {
 			t.Fatalf("%s is like %+v: %v, want %v", d.Key, probe.Request, alike[id], want)
 		}
 		delete(alike, id)
@@ -242,4 +247,103 @@ func TestRemember_ForgetsInTime(t *testing.T) {
 			t.Errorf("%d and %d closed ones stay in memory", n, m)
 		}
 	})
+}
+
+// A press of an equal coffee does not walk past every earlier one, under the queue's lock, at a till that acknowledges nothing; nor does one of a
+// code that was declined over and over.
+func TestAlike_WhatNeverCountsDoesNotGather(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newShop(t)
+		if err := s.q.Remember(time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		coffee := func(key string) edge.Draft {
+			return draft("till", key, func(d *edge.Draft) { d.Request.Order, d.Request.Instrument, d.InstrumentHash = "", "", [32]byte{} })
+		}
+		like := func(d edge.Draft) (n int) {
+			t.Helper()
+			_, _ = s.q.Accept(t.Context(), d, func(v View) error {
+				for range v.Alike(&d) {
+					n++
+				}
+				return tideover.Refuse(tideover.CodeSuspectedDuplicate, "no", "不")
+			})
+			return n
+		}
+		const many = 50
+		for i := range many {
+			sold, declined := coffee(fmt.Sprint("coffee ", i)), draft("till", fmt.Sprint("declined ", i))
+			s.accept(sold)
+			s.accept(declined)
+			if i%2 == 0 {
+				s.end(approved(sold.ID, uint64(2*i+1)))
+			}
+			s.end(told(declined.ID, uint64(2*i+2), tideover.StateDeclined))
+		}
+		if err := s.q.Adopt(coffee("another router's")); err != nil {
+			t.Fatal(err)
+		}
+		s.flush()
+		if n := like(draft("till", "next")); n != 0 {
+			t.Errorf("like one that is pressed again are %d declined ones", n)
+		}
+		if n := like(coffee("next")); n != many+1 {
+			t.Errorf("of %d coffees of this minute %d are seen", many+1, n)
+		}
+		for range 2 {
+			time.Sleep(59 * time.Second)
+			late := coffee(fmt.Sprint("late ", time.Now()))
+			s.accept(late)
+			s.reopen()
+			if err := s.q.Remember(time.Minute); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := like(coffee("next")); n != 2 {
+			t.Errorf("after two minutes %d coffees are seen, and 2 are of the last minute", n)
+		}
+		time.Sleep(2 * time.Minute)
+		if n := like(coffee("next")); n != 0 {
+			t.Errorf("after another two minutes %d coffees are seen", n)
+		}
+		if n, m := len(s.q.album.recent), len(s.q.album.rings); n+m != 0 {
+			t.Errorf("%d of them, and %d rings, stay in memory", n, m)
+		}
+	})
+}
+
+// What waits for its commit is like a press that rides with it, and is not found by its id: a repetition would be answered before it is on disk.
+func TestAlike_IsFoundAloneOnceItIsOnDisk(t *testing.T) {
+	s := newShop(t)
+	if err := s.q.Remember(time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	blind := func(key string) edge.Draft {
+		return draft("till", key, func(d *edge.Draft) { d.Request.Order, d.Request.Instrument, d.InstrumentHash = "", "", [32]byte{} })
+	}
+	rode := 0
+	for i := range 1000 {
+		first, second := blind(fmt.Sprint("first ", i)), blind(fmt.Sprint("second ", i))
+		var wg sync.WaitGroup
+		for _, d := range []edge.Draft{first, second} {
+			wg.Go(func() {
+				_, _ = s.q.Accept(t.Context(), d, func(v View) error {
+					if v.batch.accepted[first.ID] == nil {
+						return nil
+					}
+					rode++
+					if r, err := v.queue.find(first.ID); r != nil || err != nil {
+						t.Errorf("found before its commit: %+v, %v", r, err)
+					}
+					return nil
+				})
+			})
+		}
+		if wg.Wait(); rode >= 10 {
+			return
+		}
+	}
+	if rode == 0 {
+		t.Error("no two rode in one commit")
+	}
 }
