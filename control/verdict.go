@@ -82,6 +82,9 @@ func (f *findings) queue(s Status) {
 
 // hub finds why no hub takes transactions.
 func (f *findings) hub(s Status) {
+	if slices.ContainsFunc(s.Alarms, func(a Finding) bool { return a.Code == "superseded" }) {
+		return // nothing is stored meanwhile, and a fresh token would put out the router that has taken over
+	}
 	f.add(s.Hub.Refused, "hub_refused", refusedText(s),
 		tideover.Textf("check hub.addresses; if they are right, enroll with a fresh token (tideover-hub store rotate %s); sales are stored meanwhile",
 			"请检查 hub.addresses；如果无误，请用新的令牌重新注册（tideover-hub store rotate %s）；期间的交易会先存下来", s.Store))

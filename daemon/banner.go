@@ -70,7 +70,7 @@ func (s standing) health() terminal.Health {
 
 // health is the till's banner.
 func (r *Router) health() terminal.Health {
-	past := r.forward.Past()
+	past := r.forward.moment().Past // it may be by now that the hub has refused a hello for good
 	book := r.judge.now.Load()
 	s := standing{
 		closing: r.closing.Load(), superseded: past.Superseded, full: r.queue.Full(), heard: r.heard(), uplink: r.uplink.State().Name,
@@ -82,8 +82,8 @@ func (r *Router) health() terminal.Health {
 
 // heard says whether a hub is heard just now, and this process may send to it.
 func (r *Router) heard() bool {
-	past := r.forward.Past()
-	return r.uplink.State().Connected && past.Caught && !past.Superseded
+	m := r.forward.moment() // the first press after the router was replaced is refused, too
+	return m.Connected && m.Caught && !m.Superseded
 }
 
 // retryReplaced is advised to a till that still speaks to a router which was replaced.

@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"time"
 
+	"tideover"
 	"tideover/wire"
 )
 
@@ -106,6 +107,11 @@ func parseCSR(der []byte) (*ecdsa.PublicKey, error) {
 		return nil, ErrBadCSR
 	}
 	return key, nil
+}
+
+// issuedAt returns when a store's certificate was signed. It is told to the second, and never later than it was.
+func issuedAt(cert *x509.Certificate) tideover.Millis {
+	return tideover.MillisOf(cert.NotBefore.Add(backdate))
 }
 
 // store signs the certificate of a store's edge; the store's name is its common name.

@@ -24,6 +24,10 @@ func (se *session) control(ctx context.Context, st *quic.Stream, hello wire.Hell
 	welcome, err := se.hello(ctx, hello)
 	var revoked *Error
 	switch {
+	case errors.As(err, &revoked) && errors.Is(err, errReplaced):
+		se.srv.metrics.revoked.Inc()
+		se.log.Warn("hello of a router that was replaced", "err", err)
+		return se.turnAway(st, wire.ReasonSuperseded, wire.CloseRevoked, revoked.What.En+": "+revoked.Hint.En)
 	case errors.As(err, &revoked):
 		se.srv.metrics.revoked.Inc()
 		se.log.Warn("certificate refused", "err", err)
@@ -233,7 +237,7 @@ func (se *session) ended(err error) error {
 
 // hello compares the certificate with the store's row and has the ledger take the incarnation. An [Error] is for the edge.
 func (se *session) hello(ctx context.Context, hello wire.Hello) (wire.Welcome, error) {
-	if err := se.srv.stores.admits(se.store, se.certificate); err != nil {
+	if err := se.srv.stores.admits(se.store, se.certificate, se.issued); err != nil {
 		return wire.Welcome{}, err
 	}
 	w, err := se.srv.desk.Hello(ctx, se.store, hello)

@@ -47,7 +47,8 @@ type session struct {
 	srv         *server
 	conn        *quic.Conn
 	store       string
-	certificate [32]byte // fingerprint
+	certificate [32]byte        // fingerprint
+	issued      tideover.Millis // when the hub signed it, to the second
 	log         *slog.Logger
 
 	heard       atomic.Int64 // when anything last came, as tideover.Millis
@@ -65,7 +66,7 @@ type session struct {
 
 func newSession(s *server, conn *quic.Conn, cert *x509.Certificate, log *slog.Logger) *session {
 	se := &session{
-		srv: s, conn: conn, store: cert.Subject.CommonName, certificate: fingerprint(cert.Raw), log: log,
+		srv: s, conn: conn, store: cert.Subject.CommonName, certificate: fingerprint(cert.Raw), issued: issuedAt(cert), log: log,
 		ready: make(chan struct{}), out: make(chan outgoing, outgoingMax), unack: make(map[uint64]time.Time), repeat: repeatAfter,
 	}
 	se.touch()

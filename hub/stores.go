@@ -262,11 +262,22 @@ func tokenError(store string, err error) error {
 	return err
 }
 
-// admits says whether a certificate speaks for a store now: nil, an [Error], or the ledger's failure.
-func (s *stores) admits(store string, cert [32]byte) error {
+// errReplaced: the store has been enrolled since the certificate was given, by another machine: a router is enrolled while its daemon is stopped.
+var errReplaced = errors.New("a later enrolment has taken the certificate's place")
+
+// admits says whether a certificate speaks for a store now: nil, an [Error], or the ledger's failure. One that was issued before the one that
+// does is of a router that was replaced, [errReplaced]; one that was issued after it is a ledger's that was put back, and ends nothing.
+func (s *stores) admits(store string, cert [32]byte, issued tideover.Millis) error {
 	row, err := s.state.ledger.Store(store)
 	if err == nil {
 		err = row.Admits(cert)
+	}
+	if errors.Is(err, ledger.ErrRevoked) && !row.Revoked && row.Certificate.IssuedAt > issued {
+		return &Error{
+			What: text("store %s was enrolled again since this router was", "门店 %s 在本路由器之后已重新注册", store), Err: errReplaced,
+			Hint: text("stop this router and point its tills at the other, or enrol this one anew with a token from `tideover-hub store rotate %s`",
+				"请停用本路由器，并将终端连接到另一台；或用 `tideover-hub store rotate %s` 的新令牌重新注册本机", store),
+		}
 	}
 	if errors.Is(err, ledger.ErrRevoked) || errors.Is(err, ledger.ErrStoreUnknown) {
 		return &Error{
