@@ -162,6 +162,10 @@ func (x *exchange) authenticate() error {
 	if x.s.cfg.Access == AccessOpen {
 		return x.selfNamed()
 	}
+	if len(x.r.Header.Values("Authorization")) > 1 { // of two tills, whose money would it be?
+		return tideover.Refuse(tideover.CodeUnauthorized, "Authorization is given twice; send one token, that of this till alone",
+			"Authorization 重复出现；请只发送本终端的一个令牌")
+	}
 	scheme, token, _ := strings.Cut(x.r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") || strings.TrimSpace(token) == "" {
 		return tideover.Refuse(tideover.CodeUnauthorized,

@@ -79,6 +79,7 @@ func TestServer_StatusesAndCodes(t *testing.T) {
 		"pairing as nobody":   {post("/v1/pair", `{"code":"1","name":" x"}`, "Authorization:"), 400, tideover.CodeInvalidRequest, []string{"name"}, nil, nil},
 		"no token":            {sell("k", "Authorization:"), 401, tideover.CodeUnauthorized, nil, nil, []string{"Www-Authenticate"}},
 		"another scheme":      {sell("k", "Authorization:", "Authorization: Basic eDp5"), 401, tideover.CodeUnauthorized, nil, nil, []string{"Www-Authenticate"}},
+		"two tokens":          {sell("k", "Authorization: Bearer tdt_x"), 401, tideover.CodeUnauthorized, nil, nil, []string{"Www-Authenticate"}},
 		"an unknown token":    {sell("k", "Authorization:", "Authorization: Bearer tdt_x"), 401, tideover.CodeUnauthorized, nil, nil, []string{"Www-Authenticate"}},
 		"a wrong code":        {post("/v1/pair", `{"code":"x"}`, "Authorization:"), 403, tideover.CodeForbidden, nil, nil, nil},
 		"no such path":        {get("/v1/nothing"), 404, tideover.CodeNotFound, nil, nil, nil},
