@@ -34,7 +34,7 @@ func (l Limits) judgeOriginal(r tideover.Request, v View) error {
 
 // notApproved refuses to undo what is not, or not any more, an approved original of the kind and the money in question.
 func notApproved(en, zh string, args ...any) error {
-	return tideover.Refuse(tideover.CodeOriginalNotApproved, "the original cannot be undone so: "+en, "原交易不能这样撤回："+zh, args...)
+	return tideover.Refuse(tideover.CodeOriginalNotApproved, "the original cannot be undone so: "+en, "原交易不能这样退款或冲正："+zh, args...)
 }
 
 // judgeRefund looks at the original's end, at what was given back of it already, and at its age.

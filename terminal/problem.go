@@ -58,7 +58,7 @@ var kinds = map[tideover.Code]kind{
 	tideover.CodeAmountAboveLimit:      {http.StatusUnprocessableEntity, tideover.Text{En: "The amount is above the limit", Zh: "金额超过上限"}, false},
 	tideover.CodeAmountBelowMinimum:    {http.StatusUnprocessableEntity, tideover.Text{En: "The amount is below the minimum", Zh: "金额低于下限"}, false},
 	tideover.CodeOriginalUnknown:       {http.StatusUnprocessableEntity, tideover.Text{En: "The original is unknown", Zh: "找不到原交易"}, false},
-	tideover.CodeOriginalNotApproved:   {http.StatusUnprocessableEntity, tideover.Text{En: "The original is not approved", Zh: "原交易未成功"}, false},
+	tideover.CodeOriginalNotApproved:   {http.StatusUnprocessableEntity, tideover.Text{En: "The original cannot be undone so", Zh: "原交易不能这样退款或冲正"}, false},
 	tideover.CodeRefundExceedsOriginal: {http.StatusUnprocessableEntity, tideover.Text{En: "The refund exceeds the original", Zh: "退款超过原交易金额"}, false},
 	tideover.CodeRefundWindowClosed:    {http.StatusUnprocessableEntity, tideover.Text{En: "Too late for a refund", Zh: "已超过退款期限"}, false},
 	tideover.CodeForbiddenCardData:     {http.StatusUnprocessableEntity, tideover.Text{En: "Card data that must not be stored", Zh: "含有禁止存储的卡数据"}, false},
