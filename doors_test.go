@@ -99,6 +99,7 @@ var doors = []struct{ from, to, why string }{
 	{"cmd/tideover-hub", "hub", "runs the hub"},
 	{"cmd/tideover-sandbox", "sandbox", "tells the story"},
 	{"bench", root, "reads the transactions that it measures; the programs run as processes"},
+	{"bench", "bench/rounds", "measures in rounds"},
 }
 
 // testDoors is what the tests of a room may import beyond its doors.

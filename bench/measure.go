@@ -6,9 +6,10 @@ import (
 	"net/http"
 	"os"
 	"sync/atomic"
-	"time"
 
 	"github.com/quic-go/quic-go"
+
+	"tideover/bench/rounds"
 )
 
 // tillCounts are the numbers of tills that press at the same time.
@@ -20,7 +21,7 @@ type measurement struct {
 	house   *house
 	floor   string // URL of the HTTP floors
 	echo    *quic.Conn
-	sync    *floorLog
+	sync    *rounds.Floor
 	presses atomic.Int64 // makes each key a new one
 	closers []func()
 }
@@ -55,11 +56,11 @@ func (m *measurement) prepare(ctx context.Context, dir string) (err error) {
 	if m.echo, err = dialEcho(ctx, addr); err != nil {
 		return err
 	}
-	if m.sync, err = newFloorLog(dir, 1); err != nil {
+	if m.sync, err = rounds.NewFloor(dir, 1); err != nil {
 		return err
 	}
 	syncing, stopSync := context.WithCancel(ctx)
-	go m.sync.run(syncing)
+	go m.sync.Run(syncing)
 	m.closers = append(m.closers, stopSync)
 	return nil
 }
@@ -76,7 +77,7 @@ func say(format string, args ...any) { fmt.Fprintf(os.Stderr, "bench: "+format+"
 func (m *measurement) key() string { return fmt.Sprintf("bench-%d", m.presses.Add(1)) }
 
 // accepting returns the operation of posting a sale that is answered 202 at once.
-func (m *measurement) accepting(tills []till, url string) operation {
+func (m *measurement) accepting(tills []till, url string) rounds.Operation {
 	return func(ctx context.Context, i int) error {
 		_, err := tills[i].sell(ctx, url, m.key(), "0", http.StatusAccepted)
 		return err
@@ -118,8 +119,8 @@ func (m *measurement) all(ctx context.Context) (r results, err error) {
 // accepts is the durable accept through HTTP, and its floors.
 type accepts struct {
 	tills                       int
-	empty, sync, synced, accept []load
-	overSum, overServer, rate   spread // p50 over p50s of the same round; the edge's rate over the synced handler's
+	empty, sync, synced, accept []rounds.Load
+	overSum, overServer, rate   rounds.Spread // p50 over p50s of the same round; the edge's rate over the synced handler's
 }
 
 // accept measures 202s of an edge that reaches no hub, each round on an empty queue.
@@ -133,9 +134,9 @@ func (m *measurement) accept(ctx context.Context, tills int) (accepts, error) {
 		if err != nil {
 			return r, err
 		}
-		took, err := m.interleave(ctx, tills, []operation{
+		took, err := rounds.Interleave(ctx, tills, m.options.each, []rounds.Operation{
 			m.accepting(clients, m.floor+"/empty"),
-			func(context.Context, int) error { return m.sync.commit() },
+			func(context.Context, int) error { return m.sync.Commit(record) },
 			m.accepting(clients, m.floor+"/synced"),
 			m.accepting(clients, e.url+"/v1/transactions"),
 		})
@@ -146,39 +147,19 @@ func (m *measurement) accept(ctx context.Context, tills int) (accepts, error) {
 		empty, sync, synced, accept := took[0], took[1], took[2], took[3]
 		r.empty, r.sync = append(r.empty, empty), append(r.sync, sync)
 		r.synced, r.accept = append(r.synced, synced), append(r.accept, accept)
-		sum = append(sum, ratio(accept.P50, empty.P50+2*sync.P50))
-		server = append(server, ratio(accept.P50, synced.P50))
+		sum = append(sum, rounds.Ratio(accept.P50, empty.P50+2*sync.P50))
+		server = append(server, rounds.Ratio(accept.P50, synced.P50))
 		rate = append(rate, accept.PerSec/synced.PerSec)
 	}
-	r.overSum, r.overServer, r.rate = spreadOf(sum), spreadOf(server), spreadOf(rate)
+	r.overSum, r.overServer, r.rate = rounds.SpreadOf(sum), rounds.SpreadOf(server), rounds.SpreadOf(rate)
 	return r, nil
 }
-
-// interleave runs each operation for its time, one after the other; the first quarter of it again as a warm-up.
-func (m *measurement) interleave(ctx context.Context, tills int, ops []operation) ([]load, error) {
-	took := make([]load, len(ops))
-	for _, warm := range []bool{true, false} {
-		for i, op := range ops {
-			d := m.options.each
-			if warm {
-				d /= 4
-			}
-			var err error
-			if took[i], err = press(ctx, tills, lasting(d), op); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return took, nil
-}
-
-func ratio(a, b time.Duration) float64 { return float64(a) / float64(b) }
 
 // confirms is the round trip to an approval, and its floors.
 type confirms struct {
 	tills                      int
-	echo, empty, sync, confirm []load
-	overEcho, overParts        spread // p50 over p50s of the same round
+	echo, empty, sync, confirm []rounds.Load
+	overEcho, overParts        rounds.Spread // p50 over p50s of the same round
 }
 
 // A confirmed transaction has no choice but to make these: a commit at the edge and two at the hub, of two syncs each; HTTP from till to
@@ -203,10 +184,10 @@ func (m *measurement) confirm(ctx context.Context, tills int) (confirms, error) 
 	var overEcho, overParts []float64
 	for round := range m.options.rounds {
 		say("confirmed round trip, %d tills, round %d", tills, round+1)
-		took, err := m.interleave(ctx, tills, []operation{
+		took, err := rounds.Interleave(ctx, tills, m.options.each, []rounds.Operation{
 			func(ctx context.Context, _ int) error { return echo(ctx, m.echo) },
 			m.accepting(clients, m.floor+"/empty"),
-			func(context.Context, int) error { return m.sync.commit() },
+			func(context.Context, int) error { return m.sync.Commit(record) },
 			func(ctx context.Context, i int) error {
 				_, err := clients[i].confirmed(ctx, e.url, m.key())
 				return err
@@ -218,10 +199,10 @@ func (m *measurement) confirm(ctx context.Context, tills int) (confirms, error) 
 		echo, empty, sync, confirm := took[0], took[1], took[2], took[3]
 		r.echo, r.empty = append(r.echo, echo), append(r.empty, empty)
 		r.sync, r.confirm = append(r.sync, sync), append(r.confirm, confirm)
-		overEcho = append(overEcho, ratio(confirm.P50, echo.P50))
-		overParts = append(overParts, ratio(confirm.P50, echo.P50+confirmHandlers*empty.P50+confirmSyncs*sync.P50))
+		overEcho = append(overEcho, rounds.Ratio(confirm.P50, echo.P50))
+		overParts = append(overParts, rounds.Ratio(confirm.P50, echo.P50+confirmHandlers*empty.P50+confirmSyncs*sync.P50))
 	}
-	r.overEcho, r.overParts = spreadOf(overEcho), spreadOf(overParts)
+	r.overEcho, r.overParts = rounds.SpreadOf(overEcho), rounds.SpreadOf(overParts)
 	return r, nil
 }
 
@@ -247,7 +228,7 @@ func (m *measurement) memory(ctx context.Context) (r memory, err error) {
 	}
 	clients := newTills(8)
 	perTill := m.options.transactions / len(clients)
-	_, err = press(ctx, len(clients), each(perTill), func(ctx context.Context, i int) error {
+	_, err = rounds.Press(ctx, len(clients), rounds.Each(perTill), func(ctx context.Context, i int) error {
 		tx, err := clients[i].confirmed(ctx, e.url, m.key())
 		if err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tideover"
+	"tideover/bench/rounds"
 )
 
 // document is docs/benchmarks.md.
@@ -27,8 +28,8 @@ median of one server that does both, where the parts share the processors as the
 |---|---|---|---|---|---|---|---|---|---|
 `, time.Now().UTC().Format(time.DateOnly), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), tideover.Version, r.options.rounds, r.options.each)
 	for _, a := range r.accepts {
-		fmt.Fprintf(&b, "| %d | %s | %s | %s | %s | %s | %.0f | **%s** | %s | %s |\n", a.tills, p50(a.empty), p50(a.sync), p50(a.synced),
-			p50(a.accept), p99(a.accept), perSec(a.accept), a.overSum, a.overServer, a.rate)
+		fmt.Fprintf(&b, "| %d | %s | %s | %s | %s | %s | %.0f | **%s** | %s | %s |\n", a.tills, rounds.P50(a.empty), rounds.P50(a.sync), rounds.P50(a.synced),
+			rounds.P50(a.accept), rounds.P99(a.accept), rounds.PerSec(a.accept), a.overSum, a.overServer, a.rate)
 	}
 	fmt.Fprintf(&b, `
 ## Confirmed round trip
@@ -41,8 +42,8 @@ such round trip can do without: the echo, %d empty handlers and %d syncs.
 |---|---|---|---|---|---|---|---|---|
 `, confirmHandlers, confirmSyncs)
 	for _, c := range r.confirms {
-		fmt.Fprintf(&b, "| %d | %s | %s | %s | %s | %s | %.0f | **%s** | %s |\n", c.tills, p50(c.echo), p50(c.empty), p50(c.sync),
-			p50(c.confirm), p99(c.confirm), perSec(c.confirm), c.overEcho, c.overParts)
+		fmt.Fprintf(&b, "| %d | %s | %s | %s | %s | %s | %.0f | **%s** | %s |\n", c.tills, rounds.P50(c.echo), rounds.P50(c.empty), rounds.P50(c.sync),
+			rounds.P50(c.confirm), rounds.P99(c.confirm), rounds.PerSec(c.confirm), c.overEcho, c.overParts)
 	}
 	const mb = 1e6
 	fmt.Fprintf(&b, `
@@ -52,27 +53,4 @@ Resident memory of the edge's process, whose budget is 40 MB: %.1f MB when it is
 and acknowledged from eight tills, %.1f MB at its highest.
 `, float64(r.memory.fresh)/mb, float64(r.memory.after)/mb, r.memory.transactions, float64(r.memory.peak)/mb)
 	return b.String()
-}
-
-// String writes a ratio with the range of its rounds.
-func (s spread) String() string { return fmt.Sprintf("%.2f (%.2f–%.2f)", s.Median, s.Low, s.High) }
-
-func p50(rounds []load) string { return median(rounds, func(l load) time.Duration { return l.P50 }) }
-
-func p99(rounds []load) string { return median(rounds, func(l load) time.Duration { return l.P99 }) }
-
-func median(rounds []load, of func(load) time.Duration) string {
-	var all []float64
-	for _, l := range rounds {
-		all = append(all, float64(of(l)))
-	}
-	return fmt.Sprintf("%.3f ms", spreadOf(all).Median/float64(time.Millisecond))
-}
-
-func perSec(rounds []load) float64 {
-	var all []float64
-	for _, l := range rounds {
-		all = append(all, l.PerSec)
-	}
-	return spreadOf(all).Median
 }
