@@ -3,14 +3,14 @@
 #   make check    formatting and static checks alone
 #   make unit     go test alone
 #   make nightly  the same for longer: more kills, more random cases, the race detector, fuzzing
-#   make bench    the table of docs/benchmarks.md, measured here
+#   make bench    the tables of docs/benchmarks.md, measured here; for SQLite it needs a C compiler, for PostgreSQL Debian's package
 #   make build    stripped programs for this machine, in dist/
 
 GO     ?= go
 GOTEST ?= $(GO) test
 TIERS  ?= packages check cross unit
 
-.PHONY: test packages check cross unit nightly nightly-unit race fuzz bench build
+.PHONY: test packages check cross unit nightly nightly-unit race fuzz bench peers build
 
 test:
 	@$(GO) run -C tools ./tiers $(TIERS)
@@ -28,7 +28,7 @@ unit:
 	$(GOTEST) -timeout 15m ./...
 
 nightly:
-	@TIDEOVER_NIGHTLY=1 $(GO) run -C tools ./tiers packages check cross nightly-unit race fuzz
+	@TIDEOVER_NIGHTLY=1 $(GO) run -C tools ./tiers packages check cross nightly-unit race peers fuzz
 
 nightly-unit:
 	RAPID_CHECKS=5000 $(GOTEST) -count=1 -timeout 5h ./...
@@ -38,6 +38,10 @@ race:
 
 fuzz:
 	@.ci/fuzz $(or $(FUZZTIME),10m)
+
+# The module that measures other stores is vetted and tested apart: it compiles a SQLite and a NATS server, which takes minutes.
+peers:
+	cd bench/peers && $(GO) vet ./... && $(GOTEST) ./...
 
 bench:
 	$(GO) run ./bench

@@ -5,6 +5,8 @@
 // rounds' ratios with their range. The programs measured are the real ones: built here, run as processes of their own, spoken to
 // over the same loopback as the floor.
 //
+// The queue alone is measured beside other stores by a module of its own, bench/peers, which says what is compared there.
+//
 // Floors:
 //   - empty handler: an HTTP server in a process of its own that reads the request and answers a Transaction of the usual size;
 //   - floor sync: a record of the usual size appended to a zero-filled file, by one committer for all writers, one fdatasync a batch;

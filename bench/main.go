@@ -18,6 +18,7 @@ type options struct {
 	transactions int           // before the edge's memory is read
 	out          string
 	dir          string // of everything that is written meanwhile; on the disk that is measured
+	peers        string // folder of the module that measures other stores; empty: they are not measured
 	role         string
 }
 
@@ -29,6 +30,7 @@ func run(args []string) int {
 	flags.IntVar(&o.transactions, "transactions", 10_000, "transactions before the edge's memory is read")
 	flags.StringVar(&o.out, "out", "docs/benchmarks.md", "document to write; empty: none")
 	flags.StringVar(&o.dir, "dir", "", "folder on the disk to measure; default: a temporary one")
+	flags.StringVar(&o.peers, "peers", "bench/peers", "module that measures the queue beside other stores; empty: not measured")
 	flags.StringVar(&o.role, "role", "", "used by this program for its own child processes")
 	if err := flags.Parse(args); err != nil {
 		return 2
@@ -53,6 +55,11 @@ func play(ctx context.Context, o options) error {
 	default:
 		return fmt.Errorf("there is no role %q", o.role)
 	}
+	// First, before anything else runs here; and what it needs from elsewhere is missed before the minutes of the rest.
+	section, err := peers(ctx, o)
+	if err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp(o.dir, "tideover-bench-")
 	if err != nil {
 		return err
@@ -67,7 +74,7 @@ func play(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	document := results.document()
+	document := results.document() + section
 	fmt.Print(document)
 	if o.out == "" {
 		return nil

@@ -16,7 +16,7 @@ func TestBench_RunsBriefly(t *testing.T) {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	cmd := exec.CommandContext(t.Context(), program,
-		"-rounds", "1", "-each", "50ms", "-transactions", "80", "-dir", dir, "-out", document)
+		"-rounds", "1", "-each", "50ms", "-transactions", "80", "-dir", dir, "-out", document, "-peers", "")
 	cmd.Dir = ".."
 	var words strings.Builder
 	cmd.Stderr = &words
