@@ -158,6 +158,10 @@ func (h *house) Rules(context.Context) (control.RulesHistory, error) {
 
 func (h *house) Check(context.Context) (control.Check, error) { return control.Check{}, nil }
 
+func (h *house) Backup(context.Context, string) (control.Backup, error) {
+	return control.Backup{}, nil
+}
+
 func (h *house) VerifyJournal(_ context.Context, anchor string) (control.Journal, error) {
 	if anchor == "bad" {
 		return control.Journal{}, control.Refused("busy", tideover.Textf("busy", "忙"), tideover.Text{})

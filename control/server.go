@@ -63,6 +63,9 @@ type Backend interface {
 	// minutes, and delays nobody.
 	Check(ctx context.Context) (Check, error)
 
+	// Backup writes a copy of the journal to path, which is absolute, and opens it. It may take minutes, and delays nobody.
+	Backup(ctx context.Context, path string) (Backup, error)
+
 	// Reconcile compares all sides of a day. With All it calls each for every transaction before it returns, and returns its first error.
 	Reconcile(ctx context.Context, q ReconcileQuery, each func(tideover.Compared) error) (tideover.Reconciliation, error)
 
@@ -164,6 +167,7 @@ func (s *Server) handler() http.Handler {
 	m.Handle("GET /v1/rules", s.answer(func(r *http.Request) (any, error) { return s.backend.Rules(r.Context()) }))
 	m.Handle("GET /v1/journal/verify", s.allowed(slow(s.write, s.verify)))
 	m.Handle("GET /v1/check", s.allowed(slow(s.write, s.checkStore)))
+	m.Handle("POST /v1/backup", s.allowed(slow(s.write, s.backup)))
 	m.Handle("GET /v1/reconcile", s.allowed(s.reconcile))
 	m.Handle("GET /v1/terminals", s.answer(func(r *http.Request) (any, error) { return s.backend.Terminals(r.Context()) }))
 	m.Handle("POST /v1/terminals/pair", s.answer(s.pair))

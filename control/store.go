@@ -2,7 +2,9 @@ package control
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"path/filepath"
 	"time"
 
 	"tideover"
@@ -17,6 +19,38 @@ type Check struct {
 	FileSystem string          `json:"file_system"`
 	FreeBytes  int64           `json:"free_bytes"` // that are left there
 	Warnings   []tideover.Text `json:"warnings"`
+}
+
+// Backup is a copy of the journal that was made, and opened: `tideover backup`.
+type Backup struct {
+	Path         string `json:"path"`
+	Bytes        int64  `json:"bytes"`
+	Entries      int    `json:"entries"`
+	Transactions int    `json:"transactions"`
+	Seq          uint64 `json:"seq"`  // the journal's entry with which it ends
+	Head         string `json:"head"` // the chain's hash there, hexadecimal
+}
+
+// backupRequest asks for a copy.
+type backupRequest struct {
+	Path string `json:"path"`
+}
+
+func (s *Server) backup(r *http.Request) (any, error) {
+	var b backupRequest
+	if err := read(r, &b); err != nil {
+		return nil, err
+	}
+	if !filepath.IsAbs(b.Path) {
+		return nil, badRequest(errors.New("the path is not absolute"))
+	}
+	return s.backend.Backup(r.Context(), b.Path)
+}
+
+// Backup has the daemon write a copy of its journal to path, which is absolute.
+func (c *Client) Backup(ctx context.Context, path string) (b Backup, err error) {
+	err = c.patient().call(ctx, http.MethodPost, "/v1/backup", backupRequest{Path: path}, &b)
+	return b, err
 }
 
 // storeWait bounds a call that reads the whole journal: half a gigabyte on a slow router takes minutes.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"tideover"
 	"tideover/edge"
+	"tideover/queue"
 	"tideover/terminal"
 	"tideover/wire"
 )
@@ -137,6 +139,36 @@ func TestSession_AnUndoingOfARestoredJournalIsAskedAbout(t *testing.T) {
 	if sent := hub.submits(); len(sent) != 0 {
 		t.Errorf("it is sent: %+v", sent)
 	}
+}
+
+// TestSession_ACopyIsKnownWhereTheHubHasHeardNothingNewer: in an outage a refund is stored, a backup is made, and the refund is cancelled for
+// certain, since nothing of it has left. The copy has it open again, and the hub's head is on its chain.
+func TestSession_ACopyIsKnownWhereTheHubHasHeardNothingNewer(t *testing.T) {
+	h := newHouse(t)
+	seq, head := h.queue.Head()
+	h.welcome(t, wire.Welcome{AnchorSeq: seq, AnchorHead: head, Gap: true}) // another router sold the original
+	h.press(t, "k", tideover.Request{Kind: tideover.KindRefund, Amount: 200, Currency: "CNY", ExpiresIn: 45 * time.Second, Original: tideover.ID{1}})
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	made, err := backupOf(copied, func() (queue.Copied, error) { return h.queue.Backup(t.Context(), copied) })
+	if err != nil || made.Transactions != 1 {
+		t.Fatalf("%+v, %v", made, err)
+	}
+	h.stop()
+	writeFile(t, h.path, readFile(t, copied))
+	for range 2 { // it is known after another start, too
+		h.open(t)
+		hub := &fakeHub{welcome: wire.Welcome{AnchorSeq: seq, AnchorHead: head}, answer: func(any) []any { return []any{wire.Progress{}} }}
+		h.connect(t, hub)
+		soon(t, func() bool { return h.queue.Stats().ByState[tideover.StateManual] == 1 })
+		if sent := hub.submits(); len(sent) != 0 {
+			t.Errorf("it is sent: %+v", sent)
+		}
+		if !h.session.Past().Restored {
+			t.Error("the copy is taken for the journal")
+		}
+		h.stop()
+	}
+	h.open(t)
 }
 
 // TestSession_AHubThatIsRestoredAgainIsToldAnew: its welcome comes while what the one before it asked for is still being told.

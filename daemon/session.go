@@ -57,9 +57,11 @@ func (s *session) Welcome(addr string, hello wire.Hello, w wire.Welcome) error {
 	if err != nil {
 		return err
 	}
+	// A copy that is no older than the anchor goes through it. What was open in it may have been ended by the journal that was lost, and the
+	// hub may not know that.
 	said := edge.Welcome{
-		OffChain: w.AnchorSeq != 0 && !holds, Gap: w.Gap || s.queue.Gap(), LostBefore: max(w.LostBefore, s.queue.HearEpoch(w.Epoch)),
-		Replay: w.Replay,
+		OffChain: (w.AnchorSeq != 0 && !holds) || s.queue.OpenOfCopy() > 0, Gap: w.Gap || s.queue.Gap(),
+		LostBefore: max(w.LostBefore, s.queue.HearEpoch(w.Epoch)), Replay: w.Replay,
 	}
 	if said.OffChain && !s.Past().Restored {
 		s.log.Error("this journal is older than the one the hub has heard of: what it holds open is asked about, not sent",

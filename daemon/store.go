@@ -2,6 +2,9 @@ package daemon
 
 import (
 	"context"
+	"encoding/hex"
+	"errors"
+	"net/http"
 
 	"tideover"
 	"tideover/control"
@@ -53,4 +56,48 @@ func checkOf(path string, found queue.Check, held heldHeads) control.Check {
 	}
 	c.Well = c.Verified && found.FileSystem.Fit()
 	return c
+}
+
+// Backup implements control.Backend.
+func (r *Router) Backup(ctx context.Context, path string) (control.Backup, error) {
+	if !r.verifying.TryLock() {
+		return control.Backup{}, busy()
+	}
+	defer r.verifying.Unlock()
+	return backupOf(path, func() (queue.Copied, error) { return r.queue.Backup(ctx, path) })
+}
+
+// BackupStore copies a journal that no daemon has open.
+func BackupStore(c Config, path string) (control.Backup, error) {
+	id, err := install.Load(c.StateDir)
+	if err != nil {
+		return control.Backup{}, err
+	}
+	return backupOf(path, func() (queue.Copied, error) {
+		return queue.BackupFile(QueuePath(c.StateDir), path, id.QueueKey, id.Store)
+	})
+}
+
+// backupOf makes a copy, and says why where it could not be made.
+func backupOf(path string, make func() (queue.Copied, error)) (control.Backup, error) {
+	made, err := make()
+	_, explained := errors.AsType[*queue.OpenError](err)
+	switch {
+	case err == nil:
+		return control.Backup{
+			Path: path, Bytes: made.Bytes, Entries: made.Entries, Transactions: made.Transactions, Seq: made.Through.Seq,
+			Head: hex.EncodeToString(made.Through.Hash[:]),
+		}, nil
+	case errors.Is(err, queue.ErrExists):
+		return control.Backup{}, control.Refused("exists", tideover.Textf("%s exists already", "%s 已存在", path),
+			tideover.Textf("name another file: a backup never replaces one", "请换一个文件名：备份不会覆盖已有文件"))
+	case explained, errors.Is(err, queue.ErrStopped):
+		return control.Backup{}, err
+	}
+	return control.Backup{}, &control.Error{
+		Status: http.StatusInternalServerError, Code: "backup_failed",
+		What: tideover.Textf("the journal could not be copied to %s: %v", "无法将日志复制到 %s：%v", path, err),
+		Hint: tideover.Textf("the folder must exist, have room for the journal, and be one that the user who runs the daemon may write to",
+			"目录必须存在、有足够空间，并允许运行守护进程的用户写入"),
+	}
 }

@@ -119,7 +119,7 @@ func (q *Queue) RulesHistory(ctx context.Context, most int) (versions []RulesVer
 			}
 		}
 		return nil
-	})
+	}, noRest)
 	for i := range versions {
 		versions[i].Judged = judged[versions[i].Seq]
 	}

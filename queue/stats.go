@@ -79,6 +79,22 @@ func (q *Queue) PendingByTerminal() map[string]int {
 	return pending
 }
 
+// OpenOfCopy counts what was open in the copy that this journal was once restored from, and has no end yet. It may have ended since the copy
+// was made, in the journal that was lost.
+func (q *Queue) OpenOfCopy() (n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.gap {
+		return 0
+	}
+	for _, r := range q.live {
+		if r.First < q.gapAt && !r.Final() {
+			n++
+		}
+	}
+	return n
+}
+
 // Reopened returns how many of the transactions that this process found without an end have none yet.
 func (q *Queue) Reopened() (n int) {
 	q.mu.Lock()

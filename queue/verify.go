@@ -242,7 +242,7 @@ func (q *Queue) verify(ctx context.Context, seal *sealer, anchors []Anchor) (Aud
 	}
 	seq, hash := q.Head()
 	a.hold(heldFrom{Anchor: Anchor{seq, hash}, own: true})
-	sequence, err := q.eachEntry(ctx, a.entry)
+	sequence, err := q.eachEntry(ctx, a.entry, noRest)
 	switch {
 	case err == nil:
 		a.end(sequence)
@@ -254,6 +254,8 @@ func (q *Queue) verify(ctx context.Context, seal *sealer, anchors []Anchor) (Aud
 	}
 	return a.Audit, nil
 }
+
+func noRest() error { return nil }
 
 // storedHead reads the file's first record anew. Errors: ErrStopped, or what is wrong with it.
 func (q *Queue) storedHead() (h head, err error) {
@@ -281,10 +283,10 @@ func (q *Queue) look(read func(*bbolt.Tx) error) (err error) {
 }
 
 // eachEntry calls visit for every entry that is committed when it comes there, oldest first, in looks of scanStep entries each: a commit
-// that lets the file grow waits for one look at most. visit's slices are valid during the call. It returns where the journal says that it
+// that lets the file grow waits for one look at most. rest is called after each look but a broken one. visit's slices are valid during the call. It returns where the journal says that it
 // ends. Errors: visit's, as ErrDamaged with the entry's number; ErrDamaged, ErrStopped, ctx's.
 func (q *Queue) eachEntry(
-	ctx context.Context, visit func(seq uint64, raw []byte, link [hashSize]byte, sealed []byte) error,
+	ctx context.Context, visit func(seq uint64, raw []byte, link [hashSize]byte, sealed []byte) error, rest func() error,
 ) (sequence uint64, err error) {
 	for next, more := uint64(0), true; more; {
 		if err := ctx.Err(); err != nil {
@@ -312,6 +314,9 @@ func (q *Queue) eachEntry(
 			more, sequence = key != nil, journal.Sequence()
 			return nil
 		})
+		if err == nil {
+			err = rest()
+		}
 		if err != nil {
 			return 0, err
 		}

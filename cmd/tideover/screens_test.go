@@ -161,6 +161,10 @@ func (s shop) Rules(context.Context) (control.RulesHistory, error) {
 
 func (s shop) Check(context.Context) (control.Check, error) { return control.Check{}, nil }
 
+func (s shop) Backup(context.Context, string) (control.Backup, error) {
+	return control.Backup{}, nil
+}
+
 func (s shop) VerifyJournal(_ context.Context, anchor string) (control.Journal, error) {
 	j := control.Journal{
 		Verified: s.well, Path: "/var/lib/tideover/queue.db", Entries: 1234, Transactions: 345, FirstAt: noon.Add(-time.Hour), LastAt: noon,

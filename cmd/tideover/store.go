@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"tideover"
 	"tideover/control"
@@ -59,6 +60,42 @@ func (p *program) checkStore(ctx context.Context, args []string) (control.Check,
 	return hotOrCold(p, c,
 		func(running *control.Client) (control.Check, error) { return running.Check(ctx) },
 		func() (control.Check, error) { return daemon.CheckStore(c, "") })
+}
+
+func (p *program) backupCommand() *command.Command {
+	return p.jsonFlag(&command.Command{
+		Use: "backup FILE", Short: p.t("copy the journal, also while the shop sells", "备份日志（收款时也可）"), Args: p.oneArg("FILE"),
+		Long: p.t("Writes a copy of the journal to FILE, which must not exist, and opens it there before it says that it is done. The daemon does it while it\n"+
+			"sells, as the user whom it runs as; where none runs the file is read here. The copy is known as one: a router that is started on it asks\n"+
+			"the hub about everything that was open, and sends nothing of it by itself.\n"+
+			"The copy is sealed, and no key is in it: keep a copy of queue.key apart. Without that key it is of no use, and with it anyone can read it.",
+			"将日志复制到 FILE（不能已存在），并在打开校验后才报告完成。守护进程在收款的同时以其运行用户完成；没有运行时在此直接读取文件。\n"+
+				"副本带有标记：在副本上启动的路由器会向 hub 查询所有未决交易，不会自行发送。\n"+
+				"副本内容已加密，且不含密钥：请另行保存 queue.key。没有该密钥副本无法使用；有了它任何人都能读取。"),
+		Example: "  tideover backup /mnt/usb/queue-2026-05-01.db\n  tideover check /mnt/usb/queue-2026-05-01.db",
+		RunE: func(cmd *command.Command, args []string) error {
+			path, err := filepath.Abs(args[0])
+			if err != nil {
+				return err
+			}
+			c, err := p.load()
+			if err != nil {
+				return err
+			}
+			b, err := hotOrCold(p, c,
+				func(running *control.Client) (control.Backup, error) { return running.Backup(cmd.Context(), path) },
+				func() (control.Backup, error) { return daemon.BackupStore(c, path) })
+			if err != nil {
+				return err
+			}
+			p.note(tideover.Textf("no key is in it: keep a copy of %s apart, as the secret that it is", "副本不含密钥：请另行妥善保存 %s",
+				filepath.Join(c.StateDir, "queue.key")))
+			return p.print(b, func() {
+				p.line(fmt.Sprintf(p.t("%s: %s, %d entries of %d transactions, up to entry %d", "%s：%s，%d 条记录，%d 笔交易，截至第 %d 条"),
+					b.Path, size(b.Bytes), b.Entries, b.Transactions, b.Seq))
+			})
+		},
+	})
 }
 
 // hotOrCold has the daemon do something with its journal, or does it here where none runs.

@@ -1,0 +1,276 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
+
+	"tideover/edge"
+	"tideover/internal/die"
+)
+
+// ErrExists is found in the error of a backup whose file is there already: a backup never replaces one.
+var ErrExists = fs.ErrExist
+
+// Copied is a copy that was made of a journal.
+type Copied struct {
+	Check
+	Through Anchor // the journal's entry with which the copy ends, but for the mark
+}
+
+// copyStep is how many bytes of entries a copy writes in one commit of its own.
+const copyStep = 1 << 20
+
+var errBeyond = errors.New("it is newer than the copy") // ends a look; no fault
+
+// Backup writes a copy of the journal to path, mode 0600, beside the work that goes on, and returns when it is on disk under that name and was
+// opened there. It has every entry up to the newest one that was committed when it began, and then a mark by which it is known as a copy
+// wherever it is used in the journal's place. Commits wait for it as little as for [Queue.Verify]. No key is in it. Errors: ErrExists,
+// ErrStopped, ErrDamaged, ctx's, or the operating system's.
+func (q *Queue) Backup(ctx context.Context, path string) (Copied, error) {
+	h, err := q.storedHead()
+	if err != nil {
+		return Copied{}, fmt.Errorf("back up the queue: %w", err)
+	}
+	var through Anchor
+	through.Seq, through.Hash = q.Head()
+	return backup(path, q.options.Key, h, through, func(put func(seq uint64, value []byte) error, rest func() error) error {
+		_, err := q.eachEntry(ctx, func(seq uint64, raw []byte, link [hashSize]byte, sealed []byte) error {
+			if seq > through.Seq {
+				return errBeyond
+			}
+			return put(seq, encodeValue(raw, link, sealed))
+		}, rest)
+		if errors.Is(err, errBeyond) {
+			err = nil
+		}
+		if err == nil {
+			err = rest()
+		}
+		return err
+	})
+}
+
+// BackupFile is [Queue.Backup] of a file that no daemon has open. Errors are those, and those of [CheckFile] as [*OpenError]; a file with a
+// flaw is ErrDamaged.
+func BackupFile(from, path string, key [32]byte, store string) (Copied, error) {
+	f, err := lockAs(from, os.O_RDONLY, unix.LOCK_SH)
+	if err != nil {
+		return Copied{}, openError(from, err)
+	}
+	defer f.Close()
+	h, through, err := sound(f, from, key, store)
+	if err != nil {
+		return Copied{}, err
+	}
+	return backup(path, key, h, through, entriesOf(f))
+}
+
+// sound checks the whole of a file before it is copied, and returns its head and its last entry.
+func sound(f *os.File, path string, key [32]byte, store string) (h head, last Anchor, err error) {
+	c, err := checkFile(f, path, key, store, nil)
+	if err != nil {
+		return h, last, err
+	}
+	if len(c.Flaws) > 0 {
+		return h, last, &OpenError{Path: path, Err: ErrDamaged, At: c.Flaws[0].What.En}
+	}
+	w, err := newWalker(f)
+	if err == nil {
+		_, h, err = identify(w, schemaNow)
+	}
+	return h, c.Head, err
+}
+
+// source hands every entry to put, in order, and calls rest now and then and in the end, while it holds nothing up.
+type source func(put func(seq uint64, value []byte) error, rest func() error) error
+
+// entriesOf is what a file has.
+func entriesOf(f *os.File) source {
+	return func(put func(seq uint64, value []byte) error, rest func() error) error {
+		w, err := newWalker(f)
+		if err != nil {
+			return err
+		}
+		journal, _, err := identify(w, schemaNow)
+		if err != nil {
+			return err
+		}
+		pending := 0
+		err = w.entries(journal, func(key, value []byte) error {
+			if pending += len(value); pending > copyStep {
+				pending = 0
+				if err := rest(); err != nil {
+					return err
+				}
+			}
+			return put(seqOf(key), value)
+		})
+		if err == nil {
+			err = rest()
+		}
+		return err
+	}
+}
+
+// backup makes a copy with its mark, reads it, and gives it its name.
+func backup(path string, key [32]byte, h head, through Anchor, from source) (c Copied, err error) {
+	if _, err := os.Lstat(path); err == nil {
+		return c, fmt.Errorf("back up the queue: %w", &fs.PathError{Op: "create", Path: path, Err: ErrExists})
+	}
+	n, err := writeCopy(path, h, through, from, true)
+	if err != nil {
+		return c, fmt.Errorf("back up the queue: %w", err)
+	}
+	defer n.discard()
+	if c.Check, err = n.check(key, h.Store); err != nil {
+		return c, fmt.Errorf("back up the queue: %w", err)
+	}
+	c.Through = through
+	die.At("queue.backup.before")
+	if err := renameNew(n.Name(), path); err != nil {
+		return c, fmt.Errorf("back up the queue: %w", err)
+	}
+	die.At("queue.backup.renamed")
+	if err := syncFolder(filepath.Dir(path)); err != nil {
+		return c, fmt.Errorf("back up the queue: %w", err)
+	}
+	die.At("queue.backup.after")
+	return c, nil
+}
+
+// copied is a copy under a name for the time being.
+type copied struct{ *os.File }
+
+// discard lets go of it, and removes it where it still has that name.
+func (n copied) discard() {
+	os.Remove(n.Name())
+	n.Close()
+}
+
+// check opens a copy and reads all of it, without changing it.
+func (n copied) check(key [32]byte, store string) (Check, error) {
+	c, err := checkFile(n.File, n.Name(), key, store, nil)
+	if err == nil && len(c.Flaws) > 0 {
+		err = &OpenError{Path: n.Name(), Err: ErrDamaged, At: c.Flaws[0].What.En}
+	}
+	return c, err
+}
+
+// writeCopy writes entries into a new file beside path, and syncs it: the same head, the same entries, the same chain, and after them the
+// mark of a copy, where that is wanted. It must come to the entry that it should end with.
+func writeCopy(path string, h head, through Anchor, from source, mark bool) (n copied, err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".new-*") // 0600
+	if err != nil {
+		return n, err
+	}
+	n = copied{f}
+	defer func() {
+		if err != nil {
+			n.discard()
+		}
+	}()
+	used, err := fillCopy(f, h, through, from, mark)
+	if err != nil {
+		return n, err
+	}
+	// bbolt lets a file grow by holes: what is beyond its last page is cut off, and written as zeros.
+	if err := f.Truncate(used); err != nil {
+		return n, err
+	}
+	_, err = fillZeros(f, used, max(used, createdSize))
+	return n, err
+}
+
+// duplicate returns the same open file once more, for bbolt to close.
+func duplicate(f *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}
+
+// fillCopy has bbolt write the copy. Nothing is synced: the file is, in the end, and has no name before.
+func fillCopy(f *os.File, h head, through Anchor, from source, mark bool) (used int64, err error) {
+	db, err := bbolt.Open(f.Name(), 0o600, &bbolt.Options{
+		PageSize: pageSize, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, NoSync: true, NoGrowSync: true,
+		OpenFile: func(name string, _ int, _ os.FileMode) (*os.File, error) { return duplicate(f) },
+	})
+	if err != nil {
+		return 0, err
+	}
+	defer db.Close()
+	err = db.Update(func(tx *bbolt.Tx) error {
+		meta, err := tx.CreateBucket(bucketMeta)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.CreateBucket(bucketJournal); err != nil {
+			return err
+		}
+		return meta.Put(keyHead, h.encode())
+	})
+	if err != nil {
+		return 0, err
+	}
+	type pair struct{ key, value []byte }
+	var waiting []pair
+	last := Anchor{Hash: h.genesis()}
+	put := func(seq uint64, value []byte) error {
+		raw, link, _, err := splitValue(value)
+		if err != nil {
+			return err
+		}
+		if last = (Anchor{seq, chain(last.Hash, seq, raw)}); last.Hash != link {
+			return errChain
+		}
+		waiting = append(waiting, pair{seqKey(seq), append([]byte(nil), value...)})
+		return nil
+	}
+	rest := func() error {
+		if len(waiting) == 0 {
+			return nil
+		}
+		err := db.Update(func(tx *bbolt.Tx) error {
+			journal := tx.Bucket(bucketJournal)
+			journal.FillPercent = 1
+			for _, p := range waiting {
+				if err := journal.Put(p.key, p.value); err != nil {
+					return err
+				}
+			}
+			return journal.SetSequence(last.Seq)
+		})
+		waiting = waiting[:0]
+		return err
+	}
+	if err := from(put, rest); err != nil {
+		return 0, err
+	}
+	if through.Seq != 0 && last != through {
+		return 0, fmt.Errorf("%w: the copy ends at entry %d, and should at %d", ErrDamaged, last.Seq, through.Seq)
+	}
+	if mark {
+		seq := last.Seq + seqStep
+		raw := encodeEvent(&edge.Event{Type: edge.EventGap, At: now()})
+		if err := put(seq, encodeValue(raw, chain(last.Hash, seq, raw), nil)); err != nil {
+			return 0, err
+		}
+		if err := rest(); err != nil {
+			return 0, err
+		}
+	}
+	// The last commit is made twice, so that both meta pages tell of the whole.
+	if err := db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketJournal).SetSequence(last.Seq) }); err != nil {
+		return 0, err
+	}
+	err = db.View(func(tx *bbolt.Tx) error { used = tx.Size(); return nil })
+	return used, errors.Join(err, db.Close())
+}
