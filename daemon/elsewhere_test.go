@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tideover"
+	"tideover/edge"
 	"tideover/rules"
 	"tideover/terminal"
 	"tideover/wire"
@@ -133,6 +134,27 @@ func TestDesk_AReplacedRouterDoesNotKnowWhatTheOtherSells(t *testing.T) {
 	}
 	if p := h.past(); p.Complete() || p.MayEnd() {
 		t.Errorf("its journal is complete: %+v", p)
+	}
+}
+
+// TestSeen_AgeGoesByLedgerTime keeps out that a router whose clock is a year ahead closes every refund's window, and that one in 1970 opens it: the
+// ledger's time counts as soon as it is known.
+func TestSeen_AgeGoesByLedgerTime(t *testing.T) {
+	h := newHouse(t)
+	now := tideover.MillisOf(time.Now())
+	sold := tideover.Transaction{CreatedAt: now.Add(-2 * time.Hour), Outcome: &tideover.Outcome{Result: tideover.StateApproved, At: now.Add(-time.Hour)}}
+	const year = 365 * 24 * time.Hour
+	ahead := seen{desk: h.desk, draft: &edge.Draft{CreatedAt: now.Add(year)}}
+	if age := ahead.Since(sold); age != year+2*time.Hour {
+		t.Errorf("no hub was heard: %v", age)
+	}
+	h.welcome(t, wire.Welcome{})
+	if age := ahead.Since(sold); age < time.Hour || age > 2*time.Hour {
+		t.Errorf("by ledger time: %v", age)
+	}
+	sold.Outcome = nil
+	if age := ahead.Since(sold); age != year+2*time.Hour {
+		t.Errorf("of what has no end: %v", age)
 	}
 }
 
