@@ -107,16 +107,16 @@ func TestCheckFile_TellsFilesApart(t *testing.T) {
 		want  error
 		flaw  string
 	}{
-		"well":         {path, testKey, testStore, nil, ""},
-		"missing":      {path + "-none", testKey, testStore, ErrMissing, ""},
-		"foreign":      {write("a.txt", []byte(strings.Repeat("text ", 4096))), testKey, testStore, ErrForeign, ""},
-		"folder":       {t.TempDir(), testKey, testStore, ErrForeign, ""},
-		"newer":        {newer, testKey, testStore, ErrNewerSchema, ""},
-		"another key":  {path, [32]byte{9}, testStore, ErrWrongKey, ""},
-		"other store":  {path, testKey, "shop-0002", ErrOtherStore, ""},
-		"empty":        {write("b.db", nil), testKey, testStore, nil, "empty"},
-		"cut off":      {write("c.db", image[:5*pageSize]), testKey, testStore, nil, "cut off"},
-		"a byte wrong": {write("d.db", []byte(strings.Replace(string(image), "till", "tilt", 1))), testKey, testStore, nil, "chain is broken"},
+		"well":        {path, testKey, testStore, nil, ""},
+		"missing":     {path + "-none", testKey, testStore, ErrMissing, ""},
+		"foreign":     {write("a.txt", []byte(strings.Repeat("text ", 4096))), testKey, testStore, ErrForeign, ""},
+		"folder":      {t.TempDir(), testKey, testStore, ErrForeign, ""},
+		"newer":       {newer, testKey, testStore, ErrNewerSchema, ""},
+		"another key": {path, [32]byte{9}, testStore, ErrWrongKey, ""},
+		"other store": {path, testKey, "shop-0002", ErrOtherStore, ""},
+		"empty":       {write("b.db", nil), testKey, testStore, nil, "empty"},
+		"cut off":     {write("c.db", image[:5*pageSize]), testKey, testStore, nil, "cut off"},
+		"bytes wrong": {write("d.db", []byte(strings.ReplaceAll(string(image), "till", "tilt"))), testKey, testStore, nil, "chain is broken"},
 	} {
 		c, err := CheckFile(tc.path, tc.key, tc.store)
 		if !errors.Is(err, tc.want) || (tc.flaw == "") != (len(c.Flaws) == 0) || (tc.flaw != "" && !strings.Contains(c.Flaws[0].What.En, tc.flaw)) {
