@@ -222,13 +222,6 @@ func (c Config) checkUplinks(bad reject) {
 		if u.Kind != "" && !slices.Contains([]string{"wired", "wifi", "cellular"}, u.Kind) {
 			bad(at+"kind", text("%q is unknown", "未知的 %q", u.Kind), text(`write "wired", "wifi" or "cellular", or leave it out`, `请写 "wired"、"wifi" 或 "cellular"，或不写`))
 		}
-		unmetered := u.Kind == "wired" || u.Kind == "wifi" // unless said otherwise; what is detected is not known here
-		if u.Metered != nil {
-			unmetered = !*u.Metered
-		}
-		if u.MonthlyCap != 0 && unmetered {
-			bad(at+"monthly_cap", text("only a metered uplink has a cap", "只有按流量计费的链路才有上限"), text("set metered = true, or remove the cap", "请设置 metered = true，或删除上限"))
-		}
 	}
 }
 

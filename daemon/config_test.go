@@ -67,31 +67,30 @@ func TestLoadConfig_NamesFileLineAndKey(t *testing.T) {
 		"store = \"a b\"\n":  `:1: store: "a b" is not a store's name`,
 		"state_dir = \"\"\n": ":1: state_dir: may not be empty",
 		"\nlang = \"fr\"\n":  `:2: lang: "fr" is not a language`,
-		"[endpoint]\nlisten = \"0.0.0.0:8400\"\naccess = \"open\"\n":               `:3: endpoint.access: "open" lets in whoever`,
-		"[endpoint]\naccess = \"open\"\n":                                          `:2: endpoint.access: "open" lets in whoever`,
-		"[endpoint]\ndefault_wait = \"5m\"\n":                                      ":2: endpoint.default_wait: 5m0s is out of range",
-		"[endpoint]\ntls = \"on\"\n":                                               `:2: endpoint.tls: "on" is unknown`,
-		"[endpoint]\nlisten = \"8400\"\n":                                          `:2: endpoint.listen: "8400" is no address`,
-		"[admin]\nsocket = \"\"\n":                                                 ":2: admin.socket: may not be empty",
-		"[admin]\nweb = \"0.0.0.0:8480\"\n":                                        `:2: admin.web: "0.0.0.0:8480" is not an address of this machine alone`,
-		"[hub]\naddresses = [\"hub.example.com\"]\n":                               `:2: hub.addresses: "hub.example.com" is not HOST:PORT`,
-		"[hub]\naddresses = [\n\"0.0.0.0:8443\"]\n":                                `:2: hub.addresses: "0.0.0.0:8443" names no machine`,
-		"[hub]\naddresses = [\"h:0\"]\n":                                           `:2: hub.addresses: "h:0" is not HOST:PORT`,
-		"[[uplink]]\nname = \"x\"\n":                                               `:1: uplink[0].interface: "" is not an interface`,
-		"[[uplink]]\ninterface = \"a\"\n[[uplink]]\ninterface = \"a\"\n":           `:3: uplink[1].name: "a" stands there twice`,
-		"[[uplink]]\ninterface = \"a\"\nkind = \"fibre\"\n":                        `:3: uplink[0].kind: "fibre" is unknown`,
-		"[[uplink]]\ninterface = \"a\"\nkind = \"wired\"\nmonthly_cap = \"1GB\"\n": ":4: uplink[0].monthly_cap: only a metered uplink",
-		"[limits]\nsale_max = -1\n":                                                ":2: limits.sale_max: -1 is below 0",
-		"[limits]\nsale_max = 5\nsale_min = 9\n":                                   ":3: limits.sale_min: 9 is above limits.sale_max, 5: no sale would be taken (limits.sale_max is at ",
-		"[[method]]\nname = \"qr\"\nmay_wait = false\n":                            `:1: method[0].offer: "qr" may not wait, and nothing is offered instead`,
-		"[[method]]\nname = \"qr\"\n[[method]]\nname = \"QR\"\n":                   `:4: method[1].name: "QR" stands there twice`,
-		"[[method]]\nname = \"qr\"\nmay_wait = \"no\"\n":                           `:3: method[0].may_wait: wants `,
-		"[duplicates]\naction = \"shout\"\n":                                       `:2: duplicates.action: "shout" is unknown`,
-		"[uplink]\ninterface = \"a\"\n":                                            ":1: uplink: wants an array of tables, has a table",
-		"[endpoint]\nlisten = 8400\n":                                              ":2: endpoint.listen: wants a string, has the number 8400",
-		"[endpoint]\naccess = \"paired\"\nx = 1\n":                                 ":3: endpoint.x: unknown key",
-		"[retention]\nfinal = \"a while\"\n":                                       `:2: retention.final: "a while" is not a length of time`,
-		"store = \"ok\"\n[endpoint\nlisten = 1\n":                                  ":2: ",
+		"[endpoint]\nlisten = \"0.0.0.0:8400\"\naccess = \"open\"\n":     `:3: endpoint.access: "open" lets in whoever`,
+		"[endpoint]\naccess = \"open\"\n":                                `:2: endpoint.access: "open" lets in whoever`,
+		"[endpoint]\ndefault_wait = \"5m\"\n":                            ":2: endpoint.default_wait: 5m0s is out of range",
+		"[endpoint]\ntls = \"on\"\n":                                     `:2: endpoint.tls: "on" is unknown`,
+		"[endpoint]\nlisten = \"8400\"\n":                                `:2: endpoint.listen: "8400" is no address`,
+		"[admin]\nsocket = \"\"\n":                                       ":2: admin.socket: may not be empty",
+		"[admin]\nweb = \"0.0.0.0:8480\"\n":                              `:2: admin.web: "0.0.0.0:8480" is not an address of this machine alone`,
+		"[hub]\naddresses = [\"hub.example.com\"]\n":                     `:2: hub.addresses: "hub.example.com" is not HOST:PORT`,
+		"[hub]\naddresses = [\n\"0.0.0.0:8443\"]\n":                      `:2: hub.addresses: "0.0.0.0:8443" names no machine`,
+		"[hub]\naddresses = [\"h:0\"]\n":                                 `:2: hub.addresses: "h:0" is not HOST:PORT`,
+		"[[uplink]]\nname = \"x\"\n":                                     `:1: uplink[0].interface: "" is not an interface`,
+		"[[uplink]]\ninterface = \"a\"\n[[uplink]]\ninterface = \"a\"\n": `:3: uplink[1].name: "a" stands there twice`,
+		"[[uplink]]\ninterface = \"a\"\nkind = \"fibre\"\n":              `:3: uplink[0].kind: "fibre" is unknown`,
+		"[limits]\nsale_max = -1\n":                                      ":2: limits.sale_max: -1 is below 0",
+		"[limits]\nsale_max = 5\nsale_min = 9\n":                         ":3: limits.sale_min: 9 is above limits.sale_max, 5: no sale would be taken (limits.sale_max is at ",
+		"[[method]]\nname = \"qr\"\nmay_wait = false\n":                  `:1: method[0].offer: "qr" may not wait, and nothing is offered instead`,
+		"[[method]]\nname = \"qr\"\n[[method]]\nname = \"QR\"\n":         `:4: method[1].name: "QR" stands there twice`,
+		"[[method]]\nname = \"qr\"\nmay_wait = \"no\"\n":                 `:3: method[0].may_wait: wants `,
+		"[duplicates]\naction = \"shout\"\n":                             `:2: duplicates.action: "shout" is unknown`,
+		"[uplink]\ninterface = \"a\"\n":                                  ":1: uplink: wants an array of tables, has a table",
+		"[endpoint]\nlisten = 8400\n":                                    ":2: endpoint.listen: wants a string, has the number 8400",
+		"[endpoint]\naccess = \"paired\"\nx = 1\n":                       ":3: endpoint.x: unknown key",
+		"[retention]\nfinal = \"a while\"\n":                             `:2: retention.final: "a while" is not a length of time`,
+		"store = \"ok\"\n[endpoint\nlisten = 1\n":                        ":2: ",
 	} {
 		_, err := read(t, text)
 		all, ok := errors.AsType[conf.Errors](err)
@@ -114,6 +113,51 @@ func TestLoadConfig_TellsEverythingAtOnceAndNothingTwice(t *testing.T) {
 	}
 	if want := []string{"endpoint.access", "limits.sale_max", "limits.offline_age_max"}; !slices.Equal(have, want) {
 		t.Errorf("have %v, want %v", have, want)
+	}
+}
+
+// TestLoadConfig_TakesTheContractsExample: every key with a value, as it is shown to whoever writes a file.
+func TestLoadConfig_TakesTheContractsExample(t *testing.T) {
+	_, err := read(t, `
+store      = "shop-0001"
+state_dir  = "/var/lib/tideover"
+lang       = "zh"
+[endpoint]
+listen       = "0.0.0.0:8400"
+tls          = "off"
+access       = "paired"
+default_wait = "25s"
+iso8583      = ""
+[admin]
+socket = "/run/tideover/control.sock"
+web    = "127.0.0.1:8480"
+[hub]
+addresses = ["hub.example.com:8443"]
+[[uplink]]
+interface = "eth1"
+name      = "eth1"
+hub       = []
+kind      = "wired"
+metered   = false
+monthly_cap = "2GB"
+[limits]
+sale_max = 0
+sale_min = 0
+refund_max = 0
+refund_window = "0"
+offline_count_max = 1000
+offline_amount_max = 0
+offline_age_max = "72h"
+[duplicates]
+window = "120s"
+blind_window = "0s"
+action = "refuse"
+[retention]
+final = "720h"
+payload = "0s"
+`)
+	if err != nil {
+		t.Error(err)
 	}
 }
 

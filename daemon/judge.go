@@ -112,8 +112,12 @@ func (r *Router) reread(ctx context.Context) {
 		err = next.Complete(r.id.Store, r.id.Addresses)
 	}
 	if err != nil {
-		for _, e := range complaints(err) {
+		all := Complaints(err)
+		for _, e := range all {
 			r.log.Error("the configuration is wrong; the running one stays", "err", e.Error())
+		}
+		if len(all) == 0 {
+			r.log.Error("the configuration cannot be read; the running one stays", "err", err)
 		}
 		return
 	}
@@ -140,13 +144,13 @@ func (r *Router) reread(ctx context.Context) {
 	}
 }
 
-// complaints are the errors about a configuration one by one.
-func complaints(err error) conf.Errors {
+// Complaints are what is wrong with a configuration, one by one; none where err is nil, or tells of no key.
+func Complaints(err error) conf.Errors {
 	if all, ok := errors.AsType[conf.Errors](err); ok {
 		return all
 	}
 	if one, ok := errors.AsType[*conf.Error](err); ok {
 		return conf.Errors{one}
 	}
-	return conf.Errors{{What: text("%v", "%v", err)}}
+	return nil
 }

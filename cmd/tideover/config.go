@@ -15,27 +15,64 @@ func (p *program) configCommand() *command.Command {
 		p.checkConfig(), p.showConfig())
 }
 
+// checked answers `config check`.
+type checked struct {
+	File     string      `json:"file"`
+	Well     bool        `json:"well"`
+	Errors   []complaint `json:"errors"`
+	Warnings []complaint `json:"warnings"`
+}
+
+// complaint is one line about a configuration.
+type complaint struct {
+	Key  string `json:"key,omitempty"`
+	Line int    `json:"line,omitempty"`
+	What string `json:"what"`
+	Hint string `json:"hint,omitempty"`
+}
+
 func (p *program) checkConfig() *command.Command {
-	return &command.Command{
+	return p.jsonFlag(&command.Command{
 		Use: "check [FILE]", Short: p.t("check a configuration and name every error", "检查配置文件并列出所有错误"), Args: p.upToOneArg("FILE"),
-		Example: "  tideover config check /etc/tideover/tideover.toml",
+		Example: "  tideover config check /etc/tideover/tideover.toml\n  tideover config check --json",
 		RunE: func(_ *command.Command, args []string) error {
 			if len(args) == 1 {
 				p.config = args[0]
 			}
 			c, err := daemon.LoadConfig(daemon.Source{Path: p.config, Environ: os.Environ()})
+			path, _ := c.Path()
+			result := checked{File: path, Well: err == nil, Errors: []complaint{}, Warnings: []complaint{}}
+			for _, e := range daemon.Complaints(err) {
+				what, hint := e.Explain()
+				result.Errors = append(result.Errors, p.complaint(e.Key, e.Line, what, hint))
+			}
+			warnings := c.Warnings()
 			if err != nil {
+				warnings = nil // they would say the errors again
+			}
+			for _, w := range warnings {
+				what, hint := w.Explain()
+				result.Warnings = append(result.Warnings, p.complaint(w.Key, w.Line, what, hint))
+			}
+			if p.json && (err == nil || len(result.Errors) > 0) {
+				if failed := p.print(result, nil); failed != nil {
+					return failed
+				}
+			}
+			if err != nil || p.json {
 				return p.missingConfig(err)
 			}
-			for _, w := range c.Warnings() {
-				what, hint := w.Explain()
-				p.say(p.t("warning: ", "警告：")+what.In(p.in()), hint.In(p.in()))
+			for _, w := range result.Warnings {
+				p.say(p.t("warning: ", "警告：")+w.What, w.Hint)
 			}
-			path, _ := c.Path()
 			p.line(fmt.Sprintf(p.t("%s: well", "%s：正确"), path))
 			return nil
 		},
-	}
+	})
+}
+
+func (p *program) complaint(key string, line int, what, hint tideover.Text) complaint {
+	return complaint{key, line, what.In(p.in()), hint.In(p.in())}
 }
 
 func (p *program) showConfig() *command.Command {
