@@ -31,6 +31,15 @@ type Backup struct {
 	Head         string `json:"head"` // the chain's hash there, hexadecimal
 }
 
+// Restored is a journal that was put back to a copy: `tideover restore`.
+type Restored struct {
+	Path         string          `json:"path"`
+	Aside        string          `json:"aside"` // where the file is now that was there; "" where none was
+	Entries      int             `json:"entries"`
+	Transactions int             `json:"transactions"`
+	LastAt       tideover.Millis `json:"last_at"` // of its newest entry, the mark
+}
+
 // backupRequest asks for a copy.
 type backupRequest struct {
 	Path string `json:"path"`

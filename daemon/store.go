@@ -101,3 +101,16 @@ func backupOf(path string, make func() (queue.Copied, error)) (control.Backup, e
 			"目录必须存在、有足够空间，并允许运行守护进程的用户写入"),
 	}
 }
+
+// RestoreStore puts a copy of the journal in the place of the one in the state directory, which no daemon has open.
+func RestoreStore(c Config, from string) (control.Restored, error) {
+	id, err := install.Load(c.StateDir)
+	if err != nil {
+		return control.Restored{}, err
+	}
+	r, err := queue.RestoreFile(from, QueuePath(c.StateDir), id.QueueKey, id.Store)
+	if err != nil {
+		return control.Restored{}, err
+	}
+	return control.Restored{Path: QueuePath(c.StateDir), Aside: r.Aside, Entries: r.Entries, Transactions: r.Transactions, LastAt: r.Last}, nil
+}

@@ -124,7 +124,7 @@ func backup(path string, key [32]byte, h head, through Anchor, from source) (c C
 	if _, err := os.Lstat(path); err == nil {
 		return c, fmt.Errorf("back up the queue: %w", &fs.PathError{Op: "create", Path: path, Err: ErrExists})
 	}
-	n, err := writeCopy(path, h, through, from, true)
+	n, err := writeCopy(path, h, through, from, 1)
 	if err != nil {
 		return c, fmt.Errorf("back up the queue: %w", err)
 	}
@@ -164,8 +164,8 @@ func (n copied) check(key [32]byte, store string) (Check, error) {
 }
 
 // writeCopy writes entries into a new file beside path, and syncs it: the same head, the same entries, the same chain, and after them the
-// mark of a copy, where that is wanted. It must come to the entry that it should end with.
-func writeCopy(path string, h head, through Anchor, from source, mark bool) (n copied, err error) {
+// mark of a copy, above the sequence mark, where that is not 0. It must come to the entry that it should end with.
+func writeCopy(path string, h head, through Anchor, from source, mark uint64) (n copied, err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".new-*") // 0600
 	if err != nil {
 		return n, err
@@ -198,7 +198,7 @@ func duplicate(f *os.File) (*os.File, error) {
 }
 
 // fillCopy has bbolt write the copy. Nothing is synced: the file is, in the end, and has no name before.
-func fillCopy(f *os.File, h head, through Anchor, from source, mark bool) (used int64, err error) {
+func fillCopy(f *os.File, h head, through Anchor, from source, mark uint64) (used int64, err error) {
 	db, err := bbolt.Open(f.Name(), 0o600, &bbolt.Options{
 		PageSize: pageSize, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, NoSync: true, NoGrowSync: true,
 		OpenFile: func(name string, _ int, _ os.FileMode) (*os.File, error) { return duplicate(f) },
@@ -257,8 +257,8 @@ func fillCopy(f *os.File, h head, through Anchor, from source, mark bool) (used 
 	if through.Seq != 0 && last != through {
 		return 0, fmt.Errorf("%w: the copy ends at entry %d, and should at %d", ErrDamaged, last.Seq, through.Seq)
 	}
-	if mark {
-		seq := last.Seq + seqStep
+	if mark != 0 {
+		seq := max(last.Seq, mark) + 2*seqStep
 		raw := encodeEvent(&edge.Event{Type: edge.EventGap, At: now()})
 		if err := put(seq, encodeValue(raw, chain(last.Hash, seq, raw), nil)); err != nil {
 			return 0, err

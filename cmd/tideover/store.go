@@ -98,6 +98,40 @@ func (p *program) backupCommand() *command.Command {
 	})
 }
 
+func (p *program) restoreCommand() *command.Command {
+	return p.jsonFlag(&command.Command{
+		Use: "restore FILE", Short: p.t("put the journal back to a copy", "从备份恢复日志"), Args: p.oneArg("FILE"),
+		Long: p.t("Checks FILE, a copy of the journal, and puts what is in it in the journal's place. The daemon must be stopped. The present file keeps a dated\n"+
+			"name beside it, and is never deleted; FILE stays as it is. The journal is marked: what was open in the copy is asked about and not sent, and\n"+
+			"what the hub does not know of that is shown as manual. On new hardware put the queue.key that belongs to FILE into the state directory first.",
+			"检查备份 FILE，并用其内容替换日志。必须先停止守护进程。现有文件以带日期的名称保留在旁边，绝不删除；FILE 不会改动。\n"+
+				"日志会带上标记：备份中的未决交易只查询、不发送；hub 不知道的将显示为待人工处理。\n"+
+				"在新硬件上，请先将与 FILE 配套的 queue.key 放入状态目录。"),
+		Example: "  tideover restore /mnt/usb/queue-2026-05-01.db",
+		RunE: func(cmd *command.Command, args []string) error {
+			c, err := p.load()
+			if err != nil {
+				return err
+			}
+			if err := notRunning(cmd.Context(), c); err != nil {
+				return err
+			}
+			r, err := daemon.RestoreStore(c, args[0])
+			if err != nil {
+				return err
+			}
+			if r.Aside != "" {
+				p.note(tideover.Textf("the file that was there is now %s: keep it until the shop's day adds up", "原文件已改名为 %s：请保留至对账无误", r.Aside))
+			}
+			p.note(tideover.Textf("start the daemon, then look at what needs a person: tideover queue list --state manual",
+				"请启动守护进程，然后查看需人工处理的交易：tideover queue list --state manual"))
+			return p.print(r, func() {
+				p.line(fmt.Sprintf(p.t("restored %s: %d entries of %d transactions", "已恢复 %s：%d 条记录，%d 笔交易"), r.Path, r.Entries, r.Transactions))
+			})
+		},
+	})
+}
+
 // hotOrCold has the daemon do something with its journal, or does it here where none runs.
 func hotOrCold[T any](p *program, c daemon.Config, hot func(*control.Client) (T, error), cold func() (T, error)) (T, error) {
 	v, silent := hot(control.Dial(c.Admin.Socket))

@@ -1,0 +1,111 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// restorable makes a folder with a journal of eight transactions, and a copy of it from when it had five.
+func restorable(t *testing.T) (path, from string) {
+	t.Helper()
+	s := newShop(t)
+	from = filepath.Join(filepath.Dir(s.path), "copy")
+	for i := range 8 {
+		s.accept(draft("till-0", fmt.Sprint("k", i)))
+		if i == 4 {
+			if _, err := s.q.Backup(t.Context(), from); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := RestoreFile(from, s.path, testKey, testStore); !errors.Is(err, ErrInUse) {
+		t.Fatalf("under a running queue: %v", err)
+	}
+	s.close()
+	return s.path, from
+}
+
+// TestRestoreFile_KeepsWhatWasThere, marks the journal above all that the lost one has told, and takes nothing that is not whole.
+func TestRestoreFile_KeepsWhatWasThere(t *testing.T) {
+	path, from := restorable(t)
+	before, copied := contentOf(t, path), contentOf(t, from)
+	lost, err := VerifyFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := RestoreFile(from, path, [32]byte{9}, testStore); !errors.Is(err, ErrWrongKey) {
+		t.Errorf("with another key: %v", err)
+	}
+	bad := filepath.Join(t.TempDir(), "bad")
+	image, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(bad, []byte(strings.ReplaceAll(string(image), "till", "tilt")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := RestoreFile(bad, path, testKey, testStore); !errors.Is(err, ErrDamaged) || contentOf(t, path) != before {
+		t.Errorf("of a damaged copy: %v", err)
+	}
+	r, err := RestoreFile(from, path, testKey, testStore)
+	if err != nil || r.Transactions != 5 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if contentOf(t, r.Aside) != before || contentOf(t, from) != copied {
+		t.Error("the file that was there is not what it was, or the copy is not")
+	}
+	check(t, path)
+	q, err := Open(Options{Path: path, Key: testKey, Store: testStore})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	if seq, _ := q.Head(); !q.Gap() || q.OpenOfCopy() != 5 || seq <= lost.Head.Seq+seqStep {
+		t.Errorf("gap %v, %d open of the copy, head %d beside %d", q.Gap(), q.OpenOfCopy(), seq, lost.Head.Seq)
+	}
+}
+
+// TestRestoreFile_DiesAnywhere: after a kill at each step a queue opens, of the old file or of the new one, and the old one is not lost.
+func TestRestoreFile_DiesAnywhere(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "queue.test")
+	if out, err := exec.Command("go", "test", "-c", "-tags", "die", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for point, restored := range map[string]bool{
+		"before": false, "kept": false, "synced": false, "renamed": true, "after": true,
+	} {
+		path, _ := restorable(t)
+		before := contentOf(t, path)
+		child := exec.Command(binary, "-test.run=^$")
+		child.Env = append(os.Environ(), "TIDEOVER_QUEUE_RESTORE="+path, "TIDEOVER_DIE=queue.restore."+point)
+		if out, err := child.CombinedOutput(); err == nil || child.ProcessState.ExitCode() != -1 {
+			t.Fatalf("%s: it was not killed: %v %s", point, err, out)
+		}
+		if is := contentOf(t, path) != before; is != restored {
+			t.Errorf("%s: restored %v", point, is)
+		}
+		if kept, _ := filepath.Glob(path + ".2*"); restored && (len(kept) != 1 || contentOf(t, kept[0]) != before) {
+			t.Errorf("%s: the old file is lost: %v", point, kept)
+		}
+		q, err := Open(Options{Path: path, Key: testKey, Store: testStore})
+		if err != nil {
+			t.Fatalf("%s: %v", point, err)
+		}
+		if q.Gap() != restored {
+			t.Errorf("%s: gap %v", point, q.Gap())
+		}
+		if err := q.Close(); err != nil {
+			t.Error(err)
+		}
+		// And it can be done again.
+		if _, err := RestoreFile(filepath.Join(filepath.Dir(path), "copy"), path, testKey, testStore); err != nil {
+			t.Errorf("%s: again: %v", point, err)
+		}
+		check(t, path)
+	}
+}
