@@ -21,6 +21,13 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv("TIDEOVER_QUEUE_CHILD"); path != "" {
 		sellUntilKilled(path)
 	}
+	if path := os.Getenv("TIDEOVER_QUEUE_BACKUP"); path != "" {
+		if _, err := BackupFile(path, path+".backup", testKey, testStore); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(2)
+		}
+		os.Exit(0)
+	}
 	if path := os.Getenv("TIDEOVER_QUEUE_RESTORE"); path != "" {
 		if _, err := RestoreFile(filepath.Join(filepath.Dir(path), "copy"), path, testKey, testStore); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -70,12 +70,45 @@ func TestRestoreFile_KeepsWhatWasThere(t *testing.T) {
 	}
 }
 
-// TestRestoreFile_DiesAnywhere: after a kill at each step a queue opens, of the old file or of the new one, and the old one is not lost.
-func TestRestoreFile_DiesAnywhere(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "queue.test")
+// mortal builds this test so that it can be killed at a point.
+func mortal(t *testing.T) (binary string) {
+	t.Helper()
+	binary = filepath.Join(t.TempDir(), "queue.test")
 	if out, err := exec.Command("go", "test", "-c", "-tags", "die", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	return binary
+}
+
+// TestBackupFile_DiesAnywhere: under its name there is a whole copy or none, and the journal is as it was.
+func TestBackupFile_DiesAnywhere(t *testing.T) {
+	binary := mortal(t)
+	for point, there := range map[string]bool{"before": false, "renamed": true, "after": true} {
+		path, _ := restorable(t)
+		before := contentOf(t, path)
+		to := path + ".backup"
+		child := exec.Command(binary, "-test.run=^$")
+		child.Env = append(os.Environ(), "TIDEOVER_QUEUE_BACKUP="+path, "TIDEOVER_DIE=queue.backup."+point)
+		if out, err := child.CombinedOutput(); err == nil || child.ProcessState.ExitCode() != -1 {
+			t.Fatalf("%s: it was not killed: %v %s", point, err, out)
+		}
+		c, err := CheckFile(to, testKey, testStore)
+		switch {
+		case there && (err != nil || len(c.Flaws) > 0 || c.Transactions != 8):
+			t.Errorf("%s: %+v, %v", point, c, err)
+		case !there && !errors.Is(err, ErrMissing):
+			t.Errorf("%s: %v", point, err)
+		}
+		if contentOf(t, path) != before {
+			t.Errorf("%s: the journal is not what it was", point)
+		}
+		check(t, path)
+	}
+}
+
+// TestRestoreFile_DiesAnywhere: after a kill at each step a queue opens, of the old file or of the new one, and the old one is not lost.
+func TestRestoreFile_DiesAnywhere(t *testing.T) {
+	binary := mortal(t)
 	for point, restored := range map[string]bool{
 		"before": false, "kept": false, "synced": false, "renamed": true, "after": true,
 	} {
