@@ -207,17 +207,7 @@ func fillCopy(f *os.File, h head, through Anchor, from source, mark uint64) (use
 		return 0, err
 	}
 	defer db.Close()
-	err = db.Update(func(tx *bbolt.Tx) error {
-		meta, err := tx.CreateBucket(bucketMeta)
-		if err != nil {
-			return err
-		}
-		if _, err := tx.CreateBucket(bucketJournal); err != nil {
-			return err
-		}
-		return meta.Put(keyHead, h.encode())
-	})
-	if err != nil {
+	if err := furnish(db, h); err != nil {
 		return 0, err
 	}
 	type pair struct{ key, value []byte }

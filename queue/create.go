@@ -77,14 +77,9 @@ func renameNew(from, to string) error {
 	return nil
 }
 
-// build writes the empty database into the file at temp. Two commits leave both meta pages without a freelist.
-func build(temp string, h head) error {
-	db, err := bbolt.Open(temp, 0o600, &bbolt.Options{PageSize: pageSize, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	err = db.Update(func(tx *bbolt.Tx) error {
+// furnish makes an empty database a queue's.
+func furnish(db *bbolt.DB, h head) error {
+	return db.Update(func(tx *bbolt.Tx) error {
 		meta, err := tx.CreateBucket(bucketMeta)
 		if err != nil {
 			return err
@@ -94,7 +89,16 @@ func build(temp string, h head) error {
 		}
 		return meta.Put(keyHead, h.encode())
 	})
+}
+
+// build writes the empty database into the file at temp. Two commits leave both meta pages without a freelist.
+func build(temp string, h head) error {
+	db, err := bbolt.Open(temp, 0o600, &bbolt.Options{PageSize: pageSize, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})
 	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if err := furnish(db, h); err != nil {
 		return err
 	}
 	if err := db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketJournal).SetSequence(0) }); err != nil {

@@ -154,3 +154,11 @@ func (p *program) readID(id string) error {
 			"交易编号为 26 个字符：0-9 和 a-z（不含 i、l、o、u），输入前 %d 个即可；可用 tideover queue list 查看", tideover.ShortMin),
 	}
 }
+
+// clientAbout is a client to ask about a transaction, once its id can be one.
+func (p *program) clientAbout(id string) (*control.Client, error) {
+	if err := p.readID(id); err != nil {
+		return nil, err
+	}
+	return p.client()
+}

@@ -86,10 +86,7 @@ func (p *program) showQueue() *command.Command {
 		Use: "show ID", Short: p.t("show a transaction and its history", "查看一笔交易及其经过"), Args: p.oneArg("ID"),
 		Example: "  tideover queue show 8m3k0q6tq2v9c4x1n5r7w8y0zc\n  tideover queue show 8m3k0q --json",
 		RunE: func(cmd *command.Command, args []string) error {
-			if err := p.readID(args[0]); err != nil {
-				return err
-			}
-			client, err := p.client()
+			client, err := p.clientAbout(args[0])
 			if err != nil {
 				return err
 			}

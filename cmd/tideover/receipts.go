@@ -30,10 +30,7 @@ func (p *program) showReceipt() *command.Command {
 			"输出交易最终结果的签名收据：默认为纸质格式，--json 则为 API 格式。\n两种格式都包含全部签名内容，`receipt verify` 均可读取。"),
 		Example: "  tideover receipt show 8m3k0q6tq2v9c4x1n5r7w8y0zc\n  tideover receipt show 8m3k0q --json > receipt.json",
 		RunE: func(cmd *command.Command, args []string) error {
-			if err := p.readID(args[0]); err != nil {
-				return err
-			}
-			client, err := p.client()
+			client, err := p.clientAbout(args[0])
 			if err != nil {
 				return err
 			}
