@@ -115,7 +115,7 @@ func open(c Config, log *slog.Logger) (*Router, error) {
 	r.forward.uplink = r.uplink
 	r.tills = &tills{queue: r.queue, log: log, changed: r.uplink.TerminalsChanged}
 	r.tills.load()
-	r.judge = &judge{queue: r.queue, log: log}
+	r.judge = &judge{queue: r.queue, boot: boot, log: log}
 	r.books = newBooks(r.queue, r.uplink)
 	d := &desk{
 		store: id.Store, secret: id.StoreSecret[:], boot: boot, judge: r.judge, queue: r.queue, books: r.books, clock: clock, tills: r.tills,

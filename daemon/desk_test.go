@@ -67,7 +67,7 @@ func (h *house) open(t *testing.T) {
 	}
 	h.session = &session{forwarder: f, ctx: ctx, ledger: [16]byte{1}, incarnation: [16]byte{2}}
 	h.desk = &desk{
-		store: "shop-0001", secret: []byte("secret"), boot: thisBoot, judge: &judge{queue: q, log: log}, queue: q, books: newBooks(q, nil), clock: f.clock,
+		store: "shop-0001", secret: []byte("secret"), boot: thisBoot, judge: &judge{queue: q, boot: thisBoot, log: log}, queue: q, books: newBooks(q, nil), clock: f.clock,
 		tills: &tills{queue: q, log: log, changed: func() {}}, closing: h.closed.Load, past: f.Past,
 		heard: func() bool { return f.Past().Caught }, log: log,
 		receipts: f.receipts,

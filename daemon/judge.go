@@ -6,8 +6,11 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"tideover"
+	"tideover/edge"
+	"tideover/internal/boottime"
 	"tideover/internal/conf"
 	"tideover/queue"
 	"tideover/rules"
@@ -35,9 +38,15 @@ type rulebook struct {
 // judge holds the rules that are in force.
 type judge struct {
 	queue *queue.Queue
+	boot  [16]byte
 	log   *slog.Logger
 	one   sync.Mutex // one change at a time
 	now   atomic.Pointer[rulebook]
+}
+
+// age is how long ago a record was accepted, as of now.
+func (j *judge) age(r edge.Record) time.Duration {
+	return ageOf(r, j.boot, boottime.Now(), tideover.MillisOf(time.Now()))
 }
 
 // enact puts rules on record, and then in force: nothing is judged by what is not on disk. Where that fails the old ones stay. It says what
@@ -54,7 +63,7 @@ func (j *judge) enactLocked(ctx context.Context, r rules.Rules) ([]conf.Change, 
 	if err != nil {
 		return nil, err
 	}
-	if err := j.queue.Remember(r.Duplicates.Memory()); err != nil {
+	if err := j.queue.Remember(r.Duplicates.Memory(), j.age); err != nil {
 		return nil, err
 	}
 	var changes []conf.Change

@@ -49,13 +49,19 @@ func (s seen) Since(original tideover.Transaction) time.Duration {
 func (s seen) Alike(rules.Press) iter.Seq[rules.Seen] {
 	return func(yield func(rules.Seen) bool) {
 		for r := range s.View.Alike(s.draft) {
-			age := s.draft.CreatedAt.Time().Sub(r.CreatedAt.Time())
-			if r.Boot == s.draft.Boot && r.Boot != [16]byte{} {
-				age = max(0, boottime.Now()-r.BootAt)
-			}
+			age := ageOf(r, s.draft.Boot, boottime.Now(), s.draft.CreatedAt)
 			if !yield(rules.Seen{Transaction: r.Transaction, Instrument: r.InstrumentHash, Age: age}) {
 				return
 			}
 		}
 	}
+}
+
+// ageOf is how long ago a record was accepted: within one boot by the clock that nobody sets, else by the wall clock, below 0 where that was
+// wrong.
+func ageOf(r edge.Record, boot [16]byte, bootNow time.Duration, now tideover.Millis) time.Duration {
+	if r.Boot == boot && boot != [16]byte{} {
+		return max(0, bootNow-r.BootAt)
+	}
+	return now.Time().Sub(r.CreatedAt.Time())
 }

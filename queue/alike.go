@@ -202,18 +202,17 @@ func (a *album) fade(now time.Time, live map[tideover.ID]*record) {
 }
 
 // Remember lets decisions see closed transactions for a time after their acceptance, in this process and from the journal: see
-// [View.Alike]. Errors: ErrStopped, or ErrDamaged.
-func (q *Queue) Remember(closed time.Duration) error {
+// [View.Alike]. age says how long ago a record was accepted, below 0 where a clock was wrong; it is pure. Errors: ErrStopped, or ErrDamaged.
+func (q *Queue) Remember(closed time.Duration, age func(edge.Record) time.Duration) error {
 	q.mu.Lock()
 	q.album.keep = closed
 	q.mu.Unlock()
-	now := time.Now()
 	for before, more := ^uint64(0), true; more && closed > 0; {
 		ids, _, end, err := q.acceptedBefore(before)
 		if err != nil {
 			return err
 		}
-		if more, err = q.recallYounger(ids, now, closed); err != nil {
+		if more, err = q.recallYounger(ids, closed, age); err != nil {
 			return err
 		}
 		before, more = end, more && end != 0
@@ -221,28 +220,22 @@ func (q *Queue) Remember(closed time.Duration) error {
 	return nil
 }
 
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b // a clock was wrong
-}
-
 // recallYounger makes those known that are not, and returns false at the first that is too old.
-func (q *Queue) recallYounger(ids []tideover.ID, now time.Time, closed time.Duration) (more bool, err error) {
+func (q *Queue) recallYounger(ids []tideover.ID, closed time.Duration, age func(edge.Record) time.Duration) (more bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	now := time.Now()
 	for _, id := range ids {
 		r, err := q.find(id)
 		if err != nil || r == nil {
 			return false, err
 		}
-		at := r.CreatedAt.Time()
-		if now.Sub(at) >= closed {
+		old := age(r.Record)
+		if old >= closed {
 			return false, nil
 		}
 		if !r.pictured && (r.closed() || blind(&r.Record)) {
-			q.album.recall(r, earlier(at, now))
+			q.album.recall(r, now.Add(-max(0, old)))
 		}
 	}
 	return true, nil

@@ -71,7 +71,7 @@ func TestView_AddsUp(t *testing.T) {
 }
 
 func (m *sight) remember(t *rapid.T) {
-	if err := m.s.q.Remember(time.Hour); err != nil {
+	if err := m.s.q.Remember(time.Hour, byWall); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -193,11 +193,35 @@ func likeEachOther(a, b *edge.Draft) bool {
 	return p.Instrument != "" && p.Instrument == q.Instrument || p.Order != "" && p.Order == q.Order
 }
 
+// byWall is an age by the wall clock.
+func byWall(r edge.Record) time.Duration { return time.Since(r.CreatedAt.Time()) }
+
+// A wall clock that was set in between makes nothing older: a till's second press after a restart is still known as one.
+func TestRemember_GoesByTheAgeThatItIsTold(t *testing.T) {
+	s := newShop(t)
+	d := draft("till", "k", func(d *edge.Draft) { d.CreatedAt = 1000 }) // 1970
+	s.accept(d)
+	s.end(approved(d.ID, 1))
+	if _, err := s.q.Acknowledge(t.Context(), d.ID, s.get(d.ID).Seq); err != nil {
+		t.Fatal(err)
+	}
+	s.reopen()
+	for want, age := range map[int]time.Duration{0: 2 * time.Minute, 1: time.Minute - time.Second} {
+		if err := s.q.Remember(time.Minute, func(edge.Record) time.Duration { return age }); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(s.q.album.recent); n != want {
+			t.Errorf("%d are known of an age of %s, want %d", n, age, want)
+		}
+		s.reopen()
+	}
+}
+
 // What is closed is known for as long as it was asked to be, and no longer; what is open for ever.
 func TestRemember_ForgetsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t)
-		if err := s.q.Remember(time.Minute); err != nil {
+		if err := s.q.Remember(time.Minute, byWall); err != nil {
 			t.Fatal(err)
 		}
 		closed, open := draft("till", "closed"), draft("till", "open")
@@ -228,13 +252,13 @@ func TestRemember_ForgetsInTime(t *testing.T) {
 		time.Sleep(59 * time.Second)
 		seen(open.ID, closed.ID)
 		s.reopen()
-		if err := s.q.Remember(time.Minute); err != nil {
+		if err := s.q.Remember(time.Minute, byWall); err != nil {
 			t.Fatal(err)
 		}
 		seen(open.ID, closed.ID)
 		time.Sleep(2 * time.Second)
 		seen(open.ID)
-		if err := s.q.Remember(time.Hour); err != nil { // a rule that looks further back brings it back from the journal
+		if err := s.q.Remember(time.Hour, byWall); err != nil { // a rule that looks further back brings it back from the journal
 			t.Fatal(err)
 		}
 		seen(open.ID, closed.ID)
@@ -254,7 +278,7 @@ func TestRemember_ForgetsInTime(t *testing.T) {
 func TestAlike_WhatNeverCountsDoesNotGather(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t)
-		if err := s.q.Remember(time.Minute); err != nil {
+		if err := s.q.Remember(time.Minute, byWall); err != nil {
 			t.Fatal(err)
 		}
 		coffee := func(key string) edge.Draft {
@@ -295,7 +319,7 @@ func TestAlike_WhatNeverCountsDoesNotGather(t *testing.T) {
 			late := coffee(fmt.Sprint("late ", time.Now()))
 			s.accept(late)
 			s.reopen()
-			if err := s.q.Remember(time.Minute); err != nil {
+			if err := s.q.Remember(time.Minute, byWall); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -315,7 +339,7 @@ func TestAlike_WhatNeverCountsDoesNotGather(t *testing.T) {
 // What waits for its commit is like a press that rides with it, and is not found by its id: a repetition would be answered before it is on disk.
 func TestAlike_IsFoundAloneOnceItIsOnDisk(t *testing.T) {
 	s := newShop(t)
-	if err := s.q.Remember(time.Hour); err != nil {
+	if err := s.q.Remember(time.Hour, byWall); err != nil {
 		t.Fatal(err)
 	}
 	blind := func(key string) edge.Draft {
@@ -325,6 +349,11 @@ func TestAlike_IsFoundAloneOnceItIsOnDisk(t *testing.T) {
 	for i := range 1000 {
 		first, second := blind(fmt.Sprint("first ", i)), blind(fmt.Sprint("second ", i))
 		var wg sync.WaitGroup
+		busy := make(chan struct{})
+		wg.Go(func() { // while the committer is busy with this one, the next commit gathers
+			_, _ = s.q.Accept(t.Context(), draft("till", fmt.Sprint("before ", i)), func(View) error { close(busy); return nil })
+		})
+		<-busy
 		for _, d := range []edge.Draft{first, second} {
 			wg.Go(func() {
 				_, _ = s.q.Accept(t.Context(), d, func(v View) error {
