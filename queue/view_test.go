@@ -354,14 +354,15 @@ func TestAlike_IsFoundAloneOnceItIsOnDisk(t *testing.T) {
 			_, _ = s.q.Accept(t.Context(), draft("till", fmt.Sprint("before ", i)), func(View) error { close(busy); return nil })
 		})
 		<-busy
-		for _, d := range []edge.Draft{first, second} {
+		for _, pair := range [][2]edge.Draft{{first, second}, {second, first}} {
 			wg.Go(func() {
-				_, _ = s.q.Accept(t.Context(), d, func(v View) error {
-					if v.batch.accepted[first.ID] == nil {
+				_, _ = s.q.Accept(t.Context(), pair[0], func(v View) error {
+					other := pair[1].ID
+					if v.batch.accepted[other] == nil {
 						return nil
 					}
 					rode++
-					if r, err := v.queue.find(first.ID); r != nil || err != nil {
+					if r, err := v.queue.find(other); r != nil || err != nil {
 						t.Errorf("found before its commit: %+v, %v", r, err)
 					}
 					return nil
