@@ -84,9 +84,13 @@ func (d Duplicates) same(p Press, seen Seen) (what tideover.Text, suspected bool
 
 // suspect refuses a press, and says how it is taken all the same.
 func suspect(p Press, seen Seen, what tideover.Text) error {
+	ask := tideover.Text{En: "ask for that one", Zh: "请查询该笔交易"}
+	if seen.TerminalUID != p.TerminalUID { // this till would be told that it is unknown
+		ask = tideover.Text{En: "it was pressed at another till of the shop: look there", Zh: "该笔由店内另一台终端发起：请到那台终端查看"}
+	}
 	next := tideover.Text{
-		En: "ask for that one; if this is another purchase, send it again with `Tideover-Override: duplicate` and the operator who answers for it",
-		Zh: "请查询该笔交易；如确为另一笔，请带上 `Tideover-Override: duplicate` 和负责的操作员（operator）重发",
+		En: ask.En + "; if this is another purchase, send it again with `Tideover-Override: duplicate` and the operator who answers for it",
+		Zh: ask.Zh + "；如确为另一笔，请带上 `Tideover-Override: duplicate` 和负责的操作员（operator）重发",
 	}
 	if p.Override {
 		next = tideover.Text{

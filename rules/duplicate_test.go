@@ -3,6 +3,7 @@ package rules
 import (
 	"errors"
 	"iter"
+	"strings"
 	"testing"
 	"time"
 
@@ -91,6 +92,9 @@ func TestDuplicates(t *testing.T) {
 				t.Fatalf("got %v", err)
 			}
 			bothLanguages(t, refusal.Detail)
+			if elsewhere := e.TerminalUID != press.TerminalUID; elsewhere != strings.Contains(refusal.Detail.En, "another till") {
+				t.Errorf("where the first was pressed: %s", refusal.Detail.En)
+			}
 
 			press.Override = true
 			if _, err := c.rules.Judge(press, book); err == nil {
