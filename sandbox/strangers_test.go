@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,8 +37,8 @@ func TestFault_Certificates(t *testing.T) {
 		c.must(c.shop.WipeEdge(c.ctx))
 		now := c.swap(old)
 		c.must(c.shop.StartEdge(c.ctx))
-		c.stores("on-the-old-router")
-		c.cutOff("certificate")
+		c.turnsAway("on-the-old-router")
+		c.cutOff("enrolled again")
 		c.shop.KillEdge()
 		c.swap(now)
 		for _, till := range c.tills {
@@ -215,6 +216,28 @@ func (c *campaign) write(files map[string][]byte) {
 	c.t.Helper()
 	for name, b := range files {
 		c.must(os.WriteFile(filepath.Join(c.shop.path("edge"), name), b, 0o600))
+	}
+}
+
+// turnsAway says that a router which was replaced takes nothing new once it knows.
+func (c *campaign) turnsAway(key string) {
+	c.t.Helper()
+	till := c.tills[0]
+	for deadline := time.Now().Add(endMax); ; time.Sleep(50 * time.Millisecond) {
+		a, err := till.call(c.ctx, http.MethodGet, "/v1/health", nil, nil, 0)
+		c.must(err)
+		if strings.Contains(string(a.body), `"accepting":false`) {
+			break
+		}
+		if time.Now().After(deadline) {
+			c.t.Fatalf("it never heard that it was replaced: %s", a)
+		}
+	}
+	body, err := json.Marshal(Press{Kind: tideover.KindSale, Amount: 100, Currency: currency})
+	c.must(err)
+	a, err := till.call(c.ctx, http.MethodPost, "/v1/transactions", http.Header{"Idempotency-Key": {key}}, body, 0)
+	if err != nil || a.status != http.StatusServiceUnavailable || a.refusal().Code != tideover.CodeSuperseded {
+		c.t.Errorf("%v, %s", err, a)
 	}
 }
 
