@@ -37,8 +37,11 @@ var disasters = map[string]int{"hub.ask": 1, "hub.replay": 1, "hub.replayed": 1,
 var elsewhere = map[string]string{
 	"queue.settlement": "TestDay_KilledAroundAReport: these tills do not close",
 	"queue.rules":      "TestReload_UnderLoad: this shop's rules change once, when its router first starts",
-	"hub.books":        "the tests of hub/ledger/bolt: a ledger of an earlier version is opened",
-	"hub.giveback":     "the tests of hub/desk: a claim that waits for its turn while the hub drains, behind 512 calls",
+	// What a technician's commands do to files; TestBackupFile_DiesAnywhere and TestRestoreFile_DiesAnywhere of package queue.
+	"queue.backup": "a backup", "queue.backup.renamed": "a backup",
+	"queue.restore": "a restore", "queue.restore.kept": "a restore", "queue.restore.renamed": "a restore", "queue.restore.synced": "a restore",
+	"hub.books":    "the tests of hub/ledger/bolt: a ledger of an earlier version is opened",
+	"hub.giveback": "the tests of hub/desk: a claim that waits for its turn while the hub drains, behind 512 calls",
 }
 
 // base is a point without its when.
