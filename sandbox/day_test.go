@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -337,10 +338,18 @@ func TestDay_AfterTheRouterWasReplaced(t *testing.T) {
 	c := newCampaign(t, Options{})
 	till := c.tills[0]
 	sale := Press{Kind: tideover.KindSale, Amount: 500, Currency: "JPY"}
-	if _, err := till.Sell(c.ctx, "a", sale); err != nil {
-		t.Fatal(err)
+	sold, err := till.Sell(c.ctx, "a", sale)
+	c.must(err)
+	for deadline := time.Now().Add(settleMax); ; time.Sleep(20 * time.Millisecond) { // else the hub tells the new router of it
+		shown, err := c.shop.HubCommand(c.ctx, "transaction", "show", sold.ID.String(), "--json")
+		c.must(err)
+		if strings.Contains(string(shown), `"acknowledged": true`) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the hub never heard that the end is on disk: %s", shown)
+		}
 	}
-	time.Sleep(10 * time.Millisecond)
 	opened := time.Now().UTC()
 	c.must(c.shop.WipeEdge(c.ctx))
 	c.must(c.shop.StartEdge(c.ctx))
