@@ -2,11 +2,9 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 
 	"tideover"
 	"tideover/edge"
@@ -128,9 +126,6 @@ func (q *Queue) begunIn(s stride) (ids []tideover.ID, err error) {
 				key, value = c.Next()
 			}
 		})
-		if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
-			err = ErrStopped
-		}
 		if err != nil {
 			return nil, err
 		}

@@ -1,13 +1,11 @@
 package queue
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"sort"
 
 	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 
 	"tideover"
 	"tideover/edge"
@@ -154,9 +152,6 @@ func (q *Queue) changedStep(after uint64, each func(*bbolt.Tx, uint64, *edge.Eve
 		last = 0
 		return nil
 	})
-	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
-		err = ErrStopped
-	}
 	return last, err
 }
 

@@ -1,13 +1,11 @@
 package queue
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 
 	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 
 	"tideover"
 	"tideover/edge"
@@ -152,8 +150,5 @@ func (q *Queue) acceptedBefore(before uint64) (ids []tideover.ID, firsts []uint6
 		end = 0
 		return nil
 	})
-	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
-		err = ErrStopped
-	}
 	return ids, firsts, end, err
 }

@@ -150,9 +150,11 @@ func load(o Options, known schema) (q *Queue, older uint32, err error) {
 	if err := q.replay(w, journal, h); err != nil {
 		return nil, 0, err
 	}
-	if q.db, err = openBolt(f, w, o); err != nil {
+	db, err := openBolt(f, w, o)
+	if err != nil {
 		return nil, 0, err
 	}
+	q.db.now.Store(db)
 	if err := q.begin(f); err != nil {
 		q.db.Close()
 		return nil, 0, err

@@ -1,12 +1,10 @@
 package queue
 
 import (
-	"errors"
 	"fmt"
 	"sort"
 
 	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 
 	"tideover"
 	"tideover/edge"
@@ -138,8 +136,5 @@ func (q *Queue) endsIn(after, position uint64, newest map[tideover.ID]uint64) (l
 		}
 		return nil
 	})
-	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
-		err = ErrStopped
-	}
 	return last, err
 }

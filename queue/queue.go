@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 
 	"tideover"
 	"tideover/edge"
@@ -23,7 +22,7 @@ type Queue struct {
 	options Options
 	log     *slog.Logger
 	seal    sealer
-	db      *bbolt.DB
+	db      base
 	file    *os.File // bbolt's own; the committer grows it
 
 	submitted chan struct{} // holds one token while the committer should look
@@ -233,10 +232,7 @@ func (q *Queue) read(seq uint64) (e edge.Event, sealed []byte, err error) {
 		e, err = decodeEvent(raw)
 		return err
 	})
-	switch {
-	case errors.Is(err, bolterrors.ErrDatabaseNotOpen):
-		err = ErrStopped
-	case err != nil:
+	if err != nil && !errors.Is(err, ErrStopped) {
 		err = fmt.Errorf("entry %d: %w: %w", seq, err, ErrDamaged)
 	}
 	return e, sealed, err
@@ -307,9 +303,6 @@ func (q *Queue) Holds(seq uint64, hash [32]byte) (holds bool, err error) {
 		holds = link == hash
 		return nil
 	})
-	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
-		err = ErrStopped
-	}
 	return holds, err
 }
 
@@ -371,9 +364,6 @@ func (q *Queue) History(id tideover.ID) ([]Step, error) {
 		}
 		return nil
 	})
-	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
-		err = ErrStopped
-	}
 	slices.Reverse(steps)
 	slices.Reverse(events)
 	var r record

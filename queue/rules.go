@@ -2,11 +2,9 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 
 	"tideover"
 	"tideover/edge"
@@ -74,8 +72,6 @@ func (q *Queue) RulesAt(seq uint64) (Rules, error) {
 		return nil
 	})
 	switch {
-	case errors.Is(err, bolterrors.ErrDatabaseNotOpen):
-		return Rules{}, ErrStopped
 	case err != nil:
 		return Rules{}, err
 	case !has:

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
 
 	"tideover"
@@ -276,10 +275,7 @@ func (q *Queue) look(read func(*bbolt.Tx) error) (err error) {
 			err = fmt.Errorf("%w: %v", ErrDamaged, p)
 		}
 	}()
-	if err = q.db.View(read); errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
-		err = ErrStopped
-	}
-	return err
+	return q.db.View(read)
 }
 
 // eachEntry calls visit for every entry that is committed when it comes there, oldest first, in looks of scanStep entries each: a commit
