@@ -21,6 +21,9 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv("TIDEOVER_QUEUE_CHILD"); path != "" {
 		sellUntilKilled(path)
 	}
+	if name := os.Getenv("TIDEOVER_QUEUE_DEED"); name != "" {
+		doUntilKilled(name, os.Getenv("TIDEOVER_QUEUE_DIR"))
+	}
 	if path := os.Getenv("TIDEOVER_QUEUE_BACKUP"); path != "" {
 		if _, err := BackupFile(path, path+".backup", testKey, testStore); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -44,13 +47,13 @@ const childTills = 8
 // sellUntilKilled accepts, ends and acknowledges as fast as it can, and says on stdout what was answered, after it was.
 func sellUntilKilled(path string) {
 	fail := func(err error) {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(2)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(2)
+		}
 	}
 	q, err := Open(Options{Path: path, Key: testKey, Store: testStore, LazyMax: 5 * time.Millisecond})
-	if err != nil {
-		fail(err)
-	}
+	fail(err)
 	go func() { fail(q.Run(context.Background())) }()
 	var mu sync.Mutex
 	say := func(what string, id tideover.ID) {
@@ -60,31 +63,29 @@ func sellUntilKilled(path string) {
 	}
 	var wg sync.WaitGroup
 	for till := range childTills {
-		wg.Go(func() {
-			for i := 0; ; i++ {
-				d := draft(fmt.Sprint("till", till), fmt.Sprint(os.Getpid(), "-", i))
-				if _, err := q.Accept(context.Background(), d, yes); err != nil {
-					fail(err)
-				}
-				say("accepted", d.ID)
-				if i%2 == 0 {
-					continue
-				}
-				if err := q.End(told(d.ID, 0, tideover.StateApproved)); err != nil {
-					fail(err)
-				}
-				tx, err := q.Get(d.ID)
-				if err != nil {
-					fail(err)
-				}
-				if _, err := q.Acknowledge(context.Background(), d.ID, tx.Seq); err != nil {
-					fail(err)
-				}
-				say("acknowledged", d.ID)
-			}
-		})
+		wg.Go(func() { sell(q, fmt.Sprint("till", till), 0, say, fail) })
 	}
 	wg.Wait()
+}
+
+// sell presses at one till for ever: every other sale is ended and acknowledged. What was answered is said after it was.
+func sell(q *Queue, till string, pause time.Duration, say func(what string, id tideover.ID), fail func(error)) {
+	for i := 0; ; i++ {
+		d := draft(till, fmt.Sprint(os.Getpid(), "-", i))
+		_, err := q.Accept(context.Background(), d, yes)
+		fail(err)
+		say("accepted", d.ID)
+		time.Sleep(pause)
+		if i%2 == 0 {
+			continue
+		}
+		fail(q.End(told(d.ID, 0, tideover.StateApproved)))
+		tx, err := q.Get(d.ID)
+		fail(err)
+		_, err = q.Acknowledge(context.Background(), d.ID, tx.Seq)
+		fail(err)
+		say("acknowledged", d.ID)
+	}
 }
 
 // TestKill_WhatWasAnsweredIsThere kills a child again and again on the same file.
