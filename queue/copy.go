@@ -166,7 +166,7 @@ func (n copied) check(key [32]byte, store string) (Check, error) {
 // writeCopy writes entries into a new file beside path, and syncs it: the same head, the same entries, the same chain, and after them the
 // mark of a copy, above the sequence mark, where that is not 0. It must come to the entry that it should end with.
 func writeCopy(path string, h head, through Anchor, from source, mark uint64) (n copied, err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".new-*") // 0600
+	f, err := makeTemp(path)
 	if err != nil {
 		return n, err
 	}

@@ -40,7 +40,7 @@ func create(path string, key [32]byte, id Ident, schema uint32) (err error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("create queue: %w", err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
+	f, err := makeTemp(path)
 	if err != nil {
 		return fmt.Errorf("create queue: %w", err)
 	}
@@ -49,7 +49,7 @@ func create(path string, key [32]byte, id Ident, schema uint32) (err error) {
 	defer f.Close()
 	h := head{schema: schema, Store: id.Store, Check: s.check, Created: tideover.MillisOf(time.Now())}
 	rand.Read(h.Genesis[:])
-	if err := build(temp, h); err != nil {
+	if err := build(f, h); err != nil {
 		return fmt.Errorf("create queue: %w", err)
 	}
 	info, err := f.Stat()
@@ -91,9 +91,12 @@ func furnish(db *bbolt.DB, h head) error {
 	})
 }
 
-// build writes the empty database into the file at temp. Two commits leave both meta pages without a freelist.
-func build(temp string, h head) error {
-	db, err := bbolt.Open(temp, 0o600, &bbolt.Options{PageSize: pageSize, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})
+// build writes the empty database into a file. Two commits leave both meta pages without a freelist.
+func build(f *os.File, h head) error {
+	db, err := bbolt.Open(f.Name(), 0o600, &bbolt.Options{
+		PageSize: pageSize, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType,
+		OpenFile: func(string, int, os.FileMode) (*os.File, error) { return duplicate(f) },
+	})
 	if err != nil {
 		return err
 	}

@@ -232,10 +232,37 @@ func doUntilKilled(name, dir string) {
 	}
 }
 
+// leftIn returns the files that a killed child has left unfinished.
+func leftIn(dir string) []string {
+	left, _ := filepath.Glob(filepath.Join(dir, ".*"+tempMark+"*"))
+	return left
+}
+
+// sweeps does the deed once more, to its end: nothing unfinished is left then.
+func (d deed) sweeps(t *testing.T, dir string) {
+	t.Helper()
+	var err error
+	if d.sells {
+		q, opened := Open(Options{Path: killedJournal(dir), Key: testKey, Store: testStore})
+		if err = opened; err == nil {
+			err = q.Close()
+		}
+	} else {
+		if d.ready != nil {
+			err = d.ready(dir)
+		}
+		err = errors.Join(err, d.do(t.Context(), nil, dir))
+	}
+	if left := leftIn(dir); err != nil || len(left) > 0 {
+		t.Errorf("left after it was done again: %v, %v", left, err)
+	}
+}
+
 // kills is what a deed's kills have come to.
 type kills struct {
 	took   time.Duration // a run of the deed, as it was the last time
 	middle int           // killed before it returned
+	left   int           // files that were not removed by who made them
 	said   map[tideover.ID]string
 }
 
@@ -329,6 +356,7 @@ func TestKilled_InTheMiddle(t *testing.T) {
 				if at == "begins" {
 					k.middle++
 				}
+				k.left += len(leftIn(dir))
 				if _, err := os.Lstat(killedJournal(dir)); err == nil || !d.unborn {
 					wholeFile(t, killedJournal(dir))
 				}
@@ -339,13 +367,18 @@ func TestKilled_InTheMiddle(t *testing.T) {
 					k.answered(t, killedJournal(dir))
 				}
 			}
+			d.sweeps(t, dir)
+			if k.left == 0 {
+				t.Error("no kill has left anything to sweep")
+			}
 			if d.sells && len(k.said) < each {
 				t.Errorf("only %d were answered", len(k.said))
 			}
 			if k.middle < each {
 				t.Errorf("%d of %d kills were in its middle", k.middle, tries)
 			}
-			t.Logf("%d kills, %d in the middle of about %v; %d answered, 0 lost", tries, k.middle, k.took.Round(time.Microsecond), len(k.said))
+			t.Logf("%d kills, %d in the middle of about %v; %d answered, 0 lost; %d times a file was left", tries, k.middle,
+				k.took.Round(time.Microsecond), len(k.said), k.left)
 		})
 	}
 }

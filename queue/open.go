@@ -87,6 +87,9 @@ func open(o Options, known schema) (*Queue, error) {
 	if err != nil {
 		return nil, openError(o.Path, err)
 	}
+	for _, name := range sweep(o.Path) {
+		o.Log.Info("removed what was left of a copy that was never finished", "path", name)
+	}
 	return q, nil
 }
 
