@@ -17,6 +17,7 @@ func (p *program) act(verb control.Verb, c *command.Command, outcome func(contro
 	c.Flags().StringVar(&a.Reason, "reason", "", p.t("`TEXT` that goes on record with who did it", "与操作人一起记入日志的`原因`"))
 	if verb == control.VerbSettle {
 		c.Flags().StringVar(&as, "as", "", p.t("`END`: approved, declined or reversed", "`结果`：approved、declined 或 reversed"))
+		command.Offer(c.Flags(), "as", "approved", "declined", "reversed")
 	}
 	c.RunE = func(cmd *command.Command, args []string) error {
 		if err := p.readID(args[0]); err != nil {

@@ -108,11 +108,12 @@ func (p *program) command() *command.Command {
 	f.StringVar(&p.config, "config", "", p.t("configuration `FILE` (default "+daemon.ConfigPath+")", "配置`文件`（默认 "+daemon.ConfigPath+"）"))
 	f.StringVar(&p.lang, "lang", p.lang, p.t("`LANGUAGE` of messages: en or zh (default from LC_ALL, LANG)", "消息`语言`：en 或 zh（默认取自 LC_ALL、LANG）"))
 	f.Lookup("lang").DefValue = "" // it depends on the environment
+	command.Offer(f, "lang", string(tideover.English), string(tideover.Chinese))
 	f.BoolP("help", "h", false, p.t("help for this command", "显示帮助"))
 	// In the order in which a technician meets them.
 	root.AddCommand(p.runCommand(), p.enrollCommand(), p.statusCommand(), p.terminalCommand(), p.queueCommand(), p.receiptCommand(),
 		p.reconcileCommand(), p.journalCommand(), p.rulesCommand(), p.checkCommand(), p.backupCommand(), p.restoreCommand(),
-		p.configCommand(), p.versionCommand(), p.helpCommand())
+		p.configCommand(), p.completionCommand(), p.versionCommand(), p.helpCommand(), p.completeCommand())
 	return root
 }
 

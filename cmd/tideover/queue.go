@@ -44,6 +44,11 @@ func (p *program) listQueue() *command.Command {
 		},
 	})
 	c.Flags().StringVar(&state, "state", "", p.t("only those in this `STATE`", "只列出该`状态`的交易"))
+	var states []string
+	for _, s := range tideover.States() {
+		states = append(states, s.String())
+	}
+	command.Offer(c.Flags(), "state", states...)
 	c.Flags().StringVar(&f.Terminal, "terminal", "", p.t("only those of the till of this `NAME`", "只列出该`终端`的交易"))
 	c.Flags().BoolVar(&f.NotHandedOver, "not-handed-over", false,
 		p.t("only those paid, not handed over: approved, and no till has acknowledged it", "只列出已付款未交付的交易：已成功，但没有终端确认"))
