@@ -136,14 +136,14 @@ func replays(f *os.File, seal sealer) error {
 	if err != nil {
 		return err
 	}
-	journal, h, err := identify(w, schemaNow)
+	l, h, err := identify(w, schemaNow)
 	switch {
 	case err != nil:
 		return err
 	case h.schema < schemaNow:
 		return nil // its own version's to read: it is migrated first
 	}
-	return newQueue(Options{}, seal).replay(w, journal, h)
+	return newQueue(Options{}, seal).replay(w, l, h)
 }
 
 // take notes what is wrong with a file itself, and returns what is no flaw of it.

@@ -331,9 +331,9 @@ func (q *Queue) write(b *batch) error {
 		return err
 	}
 	defer tx.Rollback() // after a commit it does nothing
-	journal := tx.Bucket(bucketJournal)
-	journal.FillPercent = 1 // keys only grow
-	hash := q.headHash      // only the committer writes it
+	journal, parts := tx.Bucket(bucketJournal), tx.Bucket(bucketSealed)
+	journal.FillPercent, parts.FillPercent = 1, 1 // keys only grow
+	hash := q.headHash                            // only the committer writes it
 	var last uint64
 	for i := range b.entries {
 		e := &b.entries[i]
@@ -343,8 +343,13 @@ func (q *Queue) write(b *batch) error {
 		last = e.seq
 		raw := encodeEvent(e.event)
 		hash = chain(hash, e.seq, raw)
-		if err := journal.Put(seqKey(e.seq), encodeValue(raw, hash, e.sealed)); err != nil {
+		if err := journal.Put(seqKey(e.seq), encodeValue(raw, hash)); err != nil {
 			return err
+		}
+		if len(e.sealed) > 0 {
+			if err := parts.Put(seqKey(e.seq), e.sealed); err != nil {
+				return err
+			}
 		}
 	}
 	// Where the journal ends stands apart from the journal: a page that is older than the rest does not go unseen at the next open.

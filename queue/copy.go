@@ -40,12 +40,12 @@ func (q *Queue) Backup(ctx context.Context, path string) (Copied, error) {
 	}
 	var through Anchor
 	through.Seq, through.Hash = q.Head()
-	return backup(path, q.options.Key, h, through, func(put func(seq uint64, value []byte) error, rest func() error) error {
+	return backup(path, q.options.Key, h, through, func(put entryVisitor, rest func() error) error {
 		_, err := q.eachEntry(ctx, func(seq uint64, raw []byte, link [hashSize]byte, sealed []byte) error {
 			if seq > through.Seq {
 				return errBeyond
 			}
-			return put(seq, encodeValue(raw, link, sealed))
+			return put(seq, raw, link, sealed)
 		}, rest)
 		if errors.Is(err, errBeyond) {
 			err = nil
@@ -89,28 +89,28 @@ func sound(f *os.File, path string, key [32]byte, store string) (h head, last An
 }
 
 // source hands every entry to put, in order, and calls rest now and then and in the end, while it holds nothing up.
-type source func(put func(seq uint64, value []byte) error, rest func() error) error
+type source func(put entryVisitor, rest func() error) error
 
 // entriesOf is what a file has.
 func entriesOf(f *os.File) source {
-	return func(put func(seq uint64, value []byte) error, rest func() error) error {
+	return func(put entryVisitor, rest func() error) error {
 		w, err := newWalker(f)
 		if err != nil {
 			return err
 		}
-		journal, _, err := identify(w, schemaNow)
+		l, _, err := identify(w, schemaNow)
 		if err != nil {
 			return err
 		}
 		pending := 0
-		err = w.entries(journal, func(key, value []byte) error {
-			if pending += len(value); pending > copyStep {
+		err = w.contents(l, func(seq uint64, raw []byte, link [hashSize]byte, sealed []byte) error {
+			if pending += len(raw) + len(sealed); pending > copyStep {
 				pending = 0
 				if err := rest(); err != nil {
 					return err
 				}
 			}
-			return put(seqOf(key), value)
+			return put(seq, raw, link, sealed)
 		})
 		if err == nil {
 			err = rest()
@@ -207,21 +207,18 @@ func fillCopy(f *os.File, h head, through Anchor, from source, mark uint64) (use
 		return 0, err
 	}
 	defer db.Close()
+	h.schema = schemaNow // a copy is written as everything is today, also one of an older file
 	if err := furnish(db, h); err != nil {
 		return 0, err
 	}
-	type pair struct{ key, value []byte }
-	var waiting []pair
+	type copying struct{ key, value, sealed []byte }
+	var waiting []copying
 	last := Anchor{Hash: h.genesis()}
-	put := func(seq uint64, value []byte) error {
-		raw, link, _, err := splitValue(value)
-		if err != nil {
-			return err
-		}
+	put := func(seq uint64, raw []byte, link [hashSize]byte, sealed []byte) error {
 		if last = (Anchor{seq, chain(last.Hash, seq, raw)}); last.Hash != link {
 			return errChain
 		}
-		waiting = append(waiting, pair{seqKey(seq), append([]byte(nil), value...)})
+		waiting = append(waiting, copying{seqKey(seq), encodeValue(raw, link), append([]byte(nil), sealed...)})
 		return nil
 	}
 	rest := func() error {
@@ -229,10 +226,16 @@ func fillCopy(f *os.File, h head, through Anchor, from source, mark uint64) (use
 			return nil
 		}
 		err := db.Update(func(tx *bbolt.Tx) error {
-			journal := tx.Bucket(bucketJournal)
-			journal.FillPercent = 1
-			for _, p := range waiting {
-				if err := journal.Put(p.key, p.value); err != nil {
+			journal, parts := tx.Bucket(bucketJournal), tx.Bucket(bucketSealed)
+			journal.FillPercent, parts.FillPercent = 1, 1
+			for _, c := range waiting {
+				if err := journal.Put(c.key, c.value); err != nil {
+					return err
+				}
+				if len(c.sealed) == 0 {
+					continue
+				}
+				if err := parts.Put(c.key, c.sealed); err != nil {
 					return err
 				}
 			}
@@ -250,7 +253,7 @@ func fillCopy(f *os.File, h head, through Anchor, from source, mark uint64) (use
 	if mark != 0 {
 		seq := max(last.Seq, mark) + 2*seqStep
 		raw := encodeEvent(&edge.Event{Type: edge.EventGap, At: now()})
-		if err := put(seq, encodeValue(raw, chain(last.Hash, seq, raw), nil)); err != nil {
+		if err := put(seq, raw, chain(last.Hash, seq, raw), nil); err != nil {
 			return 0, err
 		}
 		if err := rest(); err != nil {

@@ -84,8 +84,10 @@ func furnish(db *bbolt.DB, h head) error {
 		if err != nil {
 			return err
 		}
-		if _, err := tx.CreateBucket(bucketJournal); err != nil {
-			return err
+		for _, name := range [][]byte{bucketJournal, bucketSealed, bucketPruned} {
+			if _, err := tx.CreateBucket(name); err != nil {
+				return err
+			}
 		}
 		return meta.Put(keyHead, h.encode())
 	})

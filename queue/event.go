@@ -60,20 +60,22 @@ func chain(prev [hashSize]byte, seq uint64, event []byte) (next [hashSize]byte) 
 	return [hashSize]byte(h.Sum(nil))
 }
 
-// An entry's value is: length of the event as uvarint, event, hash, sealed part.
+// An entry's value is: length of the event as uvarint, event, hash. In schema 1 the sealed part stood behind the hash.
 
-func encodeValue(event []byte, hash [hashSize]byte, sealed []byte) []byte {
-	v := make([]byte, 0, binary.MaxVarintLen32+len(event)+hashSize+len(sealed))
+func encodeValue(event []byte, hash [hashSize]byte) []byte {
+	v := make([]byte, 0, binary.MaxVarintLen32+len(event)+hashSize)
 	v = binary.AppendUvarint(v, uint64(len(event)))
 	v = append(v, event...)
-	v = append(v, hash[:]...)
-	return append(v, sealed...)
+	return append(v, hash[:]...)
 }
 
-var errShortValue = errors.New("the entry is shorter than it says")
+var (
+	errShortValue = errors.New("the entry is shorter than it says")
+	errLongValue  = errors.New("more stands behind the entry than belongs there")
+)
 
-// splitValue takes an entry's value apart; the parts point into it.
-func splitValue(v []byte) (event []byte, hash [hashSize]byte, sealed []byte, err error) {
+// splitValue takes an entry's value apart; the parts point into it. rest is what stands behind the hash: nothing, but in schema 1.
+func splitValue(v []byte) (event []byte, hash [hashSize]byte, rest []byte, err error) {
 	n, used := binary.Uvarint(v)
 	if used <= 0 || n > uint64(len(v)-used) || uint64(len(v)-used)-n < hashSize {
 		return nil, hash, nil, errShortValue
@@ -81,5 +83,9 @@ func splitValue(v []byte) (event []byte, hash [hashSize]byte, sealed []byte, err
 	event, v = v[used:used+int(n)], v[used+int(n):]
 	return event, [hashSize]byte(v), v[hashSize:], nil
 }
+
+// entryVisitor looks at an entry with its sealed part, which is empty where there is none or where it was erased. The slices are valid
+// during the call.
+type entryVisitor func(seq uint64, raw []byte, link [hashSize]byte, sealed []byte) error
 
 func seqKey(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }

@@ -55,10 +55,11 @@ func contentOf(t testing.TB, path string) [32]byte {
 	h := sha256.New()
 	err = q.db.View(func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketJournal).ForEach(func(k, v []byte) error {
-			raw, _, sealed, err := splitValue(v)
+			raw, _, _, err := splitValue(v)
 			if err != nil {
 				return err
 			}
+			sealed := tx.Bucket(bucketSealed).Get(k)
 			if e, err := decodeEvent(raw); err != nil || e.Type != edge.EventMark {
 				fmt.Fprintf(h, "%x %x %x %v\n", k, raw, sealed, err)
 			}
@@ -230,23 +231,24 @@ func TestOpen_Folder(t *testing.T) {
 func TestOpen_SchemaOfTomorrowAndOfYesterday(t *testing.T) {
 	path, content := written(t)
 	ran := 0
-	tomorrow := schema{current: 3, migrations: map[uint32]func(*bbolt.Tx) error{
-		1: func(*bbolt.Tx) error { ran++; return nil },
-		2: func(*bbolt.Tx) error { ran++; return errors.New("power cut") },
+	step := func(db *bbolt.DB, raise func(*bbolt.Tx) error) error { ran++; return db.Update(raise) }
+	tomorrow := schema{current: schemaNow + 2, migrations: map[uint32]migration{
+		schemaNow:     step,
+		schemaNow + 1: func(*bbolt.DB, func(*bbolt.Tx) error) error { ran++; return errors.New("power cut") },
 	}}
 	o := Options{Path: path, Key: testKey, Store: testStore}
 	if _, err := open(o, tomorrow); err == nil || !strings.Contains(err.Error(), "power cut") || ran != 2 {
 		t.Fatalf("a failed migration: %v, %d steps", err, ran)
 	}
 	refuses(t, path, ErrNewerSchema) // the first step is committed
-	tomorrow.migrations[2] = func(*bbolt.Tx) error { return nil }
+	tomorrow.migrations[schemaNow+1] = step
 	q, err := open(o, tomorrow)
 	if err != nil {
 		t.Fatal(err)
 	}
 	q.db.Close()
 	refuses(t, path, ErrNewerSchema)
-	q, err = open(o, schema{current: 3})
+	q, err = open(o, schema{current: schemaNow + 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -355,10 +357,10 @@ func inspect(f *os.File, seal sealer) (*Queue, *walker, error) {
 	q := newQueue(Options{}, seal)
 	w, err := newWalker(f)
 	if err == nil {
-		var journal bucket
+		var l layout
 		var h head
-		if journal, h, err = identify(w, schemaNow); err == nil {
-			err = q.replay(w, journal, h)
+		if l, h, err = identify(w, schemaNow); err == nil {
+			err = q.replay(w, l, h)
 			if err == nil && (h.Store != testStore || h.Check != seal.check) {
 				err = errors.New("the head has changed and nobody has seen it")
 			}

@@ -11,14 +11,17 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// golden is a queue of schema 1, without the zeros after its last page. It is never written anew once a release has written such files:
-// later versions have to open it.
-const golden = "testdata/queue-1.db"
+// golden are queues of each schema, without the zeros after the last page. They are never written anew once a release has written such files:
+// later versions have to open them.
+var golden = []string{"testdata/queue-1.db", "testdata/queue-2.db"}
 
-// goldenCopy returns a copy of the golden file that may be written to.
-func goldenCopy(tb testing.TB) string {
+// goldenNow is the one of the present schema.
+const goldenNow = "testdata/queue-2.db"
+
+// goldenCopy returns a copy of a golden file that may be written to.
+func goldenCopy(tb testing.TB, file string) string {
 	tb.Helper()
-	image, err := os.ReadFile(golden)
+	image, err := os.ReadFile(file)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -29,11 +32,17 @@ func goldenCopy(tb testing.TB) string {
 	return path
 }
 
-func TestGolden_Schema1Opens(t *testing.T) {
+func TestGolden_EverySchemaOpens(t *testing.T) {
 	if *update {
 		writeGolden(t)
 	}
-	q, err := Open(Options{Path: goldenCopy(t), Key: testKey, Store: testStore})
+	for _, file := range golden {
+		t.Run(filepath.Base(file), func(t *testing.T) { opensGolden(t, file) })
+	}
+}
+
+func opensGolden(t *testing.T, file string) {
+	q, err := Open(Options{Path: goldenCopy(t, file), Key: testKey, Store: testStore})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,6 +105,6 @@ func writeGolden(t *testing.T) {
 	s.close()
 	image, err := os.ReadFile(s.path)
 	must(err)
-	must(os.MkdirAll(filepath.Dir(golden), 0o755))
-	must(os.WriteFile(golden, image[:usedBytes(t, image)], 0o644))
+	must(os.MkdirAll(filepath.Dir(goldenNow), 0o755))
+	must(os.WriteFile(goldenNow, image[:usedBytes(t, image)], 0o644))
 }

@@ -10,11 +10,13 @@ import (
 )
 
 // schemaNow is the version of what this package writes. An older file is migrated at open, a newer one is refused.
-const schemaNow uint32 = 1
+const schemaNow uint32 = 2
 
 var (
 	bucketMeta    = []byte("meta")
 	bucketJournal = []byte("journal")
+	bucketSealed  = []byte("sealed") // what an entry seals, by the entry's sequence
+	bucketPruned  = []byte("pruned")
 	keyHead       = []byte("head")
 	headMagic     = []byte("tideover queue\n")
 )

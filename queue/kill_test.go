@@ -31,6 +31,17 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if path := os.Getenv("TIDEOVER_QUEUE_OPEN"); path != "" {
+		q, err := Open(Options{Path: path, Key: testKey, Store: testStore})
+		if err == nil {
+			err = q.Close()
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(2)
+		}
+		os.Exit(0)
+	}
 	if path := os.Getenv("TIDEOVER_QUEUE_RESTORE"); path != "" {
 		if _, err := RestoreFile(filepath.Join(filepath.Dir(path), "copy"), path, testKey, testStore); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -51,12 +50,17 @@ const (
 
 // schema is what a program knows of the file's versions.
 type schema struct {
-	current uint32
-	// migrations lead from each older version to the next one. Each runs in one commit, and must leave an unbroken chain.
-	migrations map[uint32]func(*bbolt.Tx) error
+	current    uint32
+	migrations map[uint32]migration // from each older version to the next one
 }
 
-func knownSchema() schema { return schema{current: schemaNow} }
+// migration brings a file from one version to the next. It may make many commits, for a file that is larger than memory: each leaves what
+// the older version can be told by, an unbroken chain, and work that the next start goes on with. The last one calls raise.
+type migration func(db *bbolt.DB, raise func(*bbolt.Tx) error) error
+
+func knownSchema() schema {
+	return schema{current: schemaNow, migrations: map[uint32]migration{1: moveSealed}}
+}
 
 // Open reads and checks the whole file, and returns the queue that it holds. Every failure is an [*OpenError] with one of ErrMissing,
 // ErrEmpty, ErrTruncated, ErrDamaged, ErrForeign, ErrWrongKey, ErrNewerSchema, ErrInUse and ErrOtherStore, or with the operating
@@ -131,7 +135,7 @@ func load(o Options, known schema) (q *Queue, older uint32, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	journal, h, err := identify(w, known.current)
+	l, h, err := identify(w, known.current)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -146,11 +150,11 @@ func load(o Options, known schema) (q *Queue, older uint32, err error) {
 		return nil, 0, err
 	}
 	if h.schema < known.current {
-		return nil, h.schema, migrate(f, w, o, journal, known, h)
+		return nil, h.schema, migrate(f, w, o, l, known, h)
 	}
 	q = newQueue(o, seal)
 	q.journal = [16]byte(h.Genesis[:])
-	if err := q.replay(w, journal, h); err != nil {
+	if err := q.replay(w, l, h); err != nil {
 		return nil, 0, err
 	}
 	db, err := openBolt(f, w, o)
@@ -195,20 +199,59 @@ func lockAs(path string, mode, how int) (*os.File, error) {
 	return f, nil
 }
 
-// identify finds the head and the journal.
-func identify(w *walker, current uint32) (journal bucket, h head, err error) {
+// layout is where a file keeps what it has.
+type layout struct {
+	schema                  uint32
+	journal, sealed, pruned bucket
+}
+
+// identify finds the head and the buckets. Of a file of a newer schema it finds the head alone.
+func identify(w *walker, current uint32) (l layout, h head, err error) {
 	all, err := w.buckets()
 	if err != nil {
-		return journal, h, err
+		return l, h, err
 	}
 	meta, hasMeta := all[string(bucketMeta)]
-	journal, hasJournal := all[string(bucketJournal)]
-	if !hasMeta && !hasJournal {
-		return journal, h, errForeignBolt
+	_, hasJournal := all[string(bucketJournal)]
+	switch {
+	case !hasMeta && !hasJournal:
+		return l, h, errForeignBolt
+	case hasMeta:
+		if h, err = readHead(w, meta, current); err != nil || h.schema > current {
+			return l, h, err
+		}
 	}
-	if !hasMeta || !hasJournal || len(all) != 2 {
-		return journal, h, &damage{w.root, "a bucket is missing, or one too many is there"}
+	known := 0
+	for name, place := range map[string]*bucket{
+		string(bucketMeta): &meta, string(bucketJournal): &l.journal, string(bucketSealed): &l.sealed, string(bucketPruned): &l.pruned,
+	} {
+		b, has := all[name]
+		switch {
+		case has:
+			*place = b
+			known++
+		case h.schema == 1 && (place == &l.sealed || place == &l.pruned):
+			place.inline = emptyInline() // it comes with the migration
+		default:
+			return l, h, &damage{w.root, fmt.Sprintf("its bucket %q is missing", name)}
+		}
 	}
+	if known != len(all) {
+		return l, h, &damage{w.root, "it has a bucket too many"}
+	}
+	l.schema = h.schema
+	return l, h, nil
+}
+
+// emptyInline is a small bucket's page with nothing in it.
+func emptyInline() []byte {
+	p := make([]byte, pageHeaderSize)
+	order.PutUint16(p[8:], flagLeaf)
+	return p
+}
+
+// readHead reads the file's first record.
+func readHead(w *walker, meta bucket, current uint32) (h head, err error) {
 	found := false
 	err = w.entries(meta, func(key, value []byte) error {
 		if string(key) != string(keyHead) {
@@ -224,7 +267,7 @@ func identify(w *walker, current uint32) (journal bucket, h head, err error) {
 	if errors.Is(err, errHeadForeign) || errors.Is(err, errHeadDamaged) {
 		err = &damage{meta.page, err.Error()}
 	}
-	return journal, h, err
+	return h, err
 }
 
 // genesis is the chain's hash before the first event.
@@ -232,31 +275,28 @@ func (h *head) genesis() [hashSize]byte {
 	return sha256.Sum256(append([]byte("tideover/1 journal"+h.Store), h.Genesis[:]...))
 }
 
-// scan reads the journal in order, checks keys, chain and digests, and hands each event on.
-func scan(w *walker, journal bucket, h head, each func(seq uint64, e *edge.Event) error) (last uint64, hash [hashSize]byte, err error) {
+// scan reads the journal in order, checks keys, chain and digests, and hands each event on. sealed says whether its sealed part is there.
+func scan(w *walker, l layout, h head, each func(seq uint64, e *edge.Event, sealed bool) error) (last uint64, hash [hashSize]byte, err error) {
 	hash = h.genesis()
-	err = w.entries(journal, func(key, value []byte) error {
-		if len(key) != 8 {
-			return &damage{journal.page, "a key of the journal is not a sequence"}
-		}
-		seq := binary.BigEndian.Uint64(key)
-		broken := func(what string) error { return &damage{journal.root, fmt.Sprintf("entry %d: %s", seq, what)} }
-		raw, link, sealed, err := splitValue(value)
-		if err != nil {
-			return broken(err.Error())
-		}
+	vacant := make(vacancies)
+	err = w.contents(l, func(seq uint64, raw []byte, link [hashSize]byte, sealed []byte) error {
 		e, err := follow(&hash, seq, raw, link, sealed)
 		if err != nil {
-			return broken(err.Error())
+			return l.damaged(seq, err)
 		}
 		last = seq
-		if err := each(seq, &e); err != nil {
-			return broken(err.Error())
+		vacant.note(seq, &e, sealed)
+		if err := each(seq, &e, len(sealed) > 0); err != nil {
+			return l.damaged(seq, err)
 		}
 		return nil
 	})
-	if err == nil && last != journal.sequence {
-		err = &damage{journal.root, fmt.Sprintf("the journal ends at entry %d, and should at %d", last, journal.sequence)}
+	switch seq := vacant.first(); {
+	case err != nil:
+	case last != l.journal.sequence:
+		err = &damage{l.journal.root, fmt.Sprintf("the journal ends at entry %d, and should at %d", last, l.journal.sequence)}
+	case seq != 0:
+		err = l.damaged(seq, errMissing)
 	}
 	return last, hash, err
 }
@@ -285,9 +325,9 @@ func openBolt(f *os.File, w *walker, o Options) (*bbolt.DB, error) {
 	return db, nil
 }
 
-// migrate brings an older file up to the version that this program writes, one version and one commit after the other.
-func migrate(f *os.File, w *walker, o Options, journal bucket, known schema, h head) error {
-	if _, _, err := scan(w, journal, h, func(uint64, *edge.Event) error { return nil }); err != nil {
+// migrate brings an older file up to the version that this program writes, one version after the other.
+func migrate(f *os.File, w *walker, o Options, l layout, known schema, h head) error {
+	if _, _, err := scan(w, l, h, func(uint64, *edge.Event, bool) error { return nil }); err != nil {
 		return err
 	}
 	db, err := openBolt(f, w, o)
@@ -301,12 +341,7 @@ func migrate(f *os.File, w *walker, o Options, journal bucket, known schema, h h
 			return fmt.Errorf("schema %d cannot be migrated by this version; use an older one first", h.schema)
 		}
 		h.schema++
-		err := db.Update(func(tx *bbolt.Tx) error {
-			if err := step(tx); err != nil {
-				return err
-			}
-			return tx.Bucket(bucketMeta).Put(keyHead, h.encode())
-		})
+		err := step(db, func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyHead, h.encode()) })
 		if err != nil {
 			return fmt.Errorf("migrate to schema %d: %w", h.schema, err)
 		}
@@ -315,9 +350,9 @@ func migrate(f *os.File, w *walker, o Options, journal bucket, known schema, h h
 }
 
 // replay builds memory from the journal.
-func (q *Queue) replay(w *walker, journal bucket, h head) (err error) {
+func (q *Queue) replay(w *walker, l layout, h head) (err error) {
 	refold := make(map[tideover.ID]bool) // had events after they were closed: folded again once bbolt can be read
-	q.headSeq, q.headHash, err = scan(w, journal, h, func(seq uint64, e *edge.Event) error {
+	q.headSeq, q.headHash, err = scan(w, l, h, func(seq uint64, e *edge.Event, sealed bool) error {
 		if !q.note(seq, e) {
 			return nil
 		}

@@ -221,14 +221,14 @@ func (q *Queue) fold(id tideover.ID) (*record, error) {
 	return r, nil
 }
 
-// read returns a committed entry.
+// read returns a committed entry with its sealed part, which is empty where it has none or where that was erased.
 func (q *Queue) read(seq uint64) (e edge.Event, sealed []byte, err error) {
 	err = q.db.View(func(tx *bbolt.Tx) error {
-		raw, _, s, err := splitValue(tx.Bucket(bucketJournal).Get(seqKey(seq)))
+		raw, _, _, err := splitValue(tx.Bucket(bucketJournal).Get(seqKey(seq)))
 		if err != nil {
 			return err
 		}
-		sealed = slices.Clone(s)
+		sealed = slices.Clone(tx.Bucket(bucketSealed).Get(seqKey(seq)))
 		e, err = decodeEvent(raw)
 		return err
 	})

@@ -109,10 +109,11 @@ func check(t testing.TB, path string) {
 			return err
 		}
 		return tx.Bucket(bucketJournal).ForEach(func(k, v []byte) error {
-			raw, _, sealed, err := splitValue(v)
+			raw, _, _, err := splitValue(v)
 			if err != nil {
 				return err
 			}
+			sealed := tx.Bucket(bucketSealed).Get(k)
 			e, err := decodeEvent(raw)
 			if err != nil {
 				return err

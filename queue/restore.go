@@ -72,11 +72,11 @@ func sequenceOf(f *os.File) uint64 {
 	if err != nil {
 		return 0
 	}
-	journal, _, err := identify(w, schemaNow)
+	l, _, err := identify(w, schemaNow)
 	if err != nil {
 		return 0
 	}
-	return journal.sequence
+	return l.journal.sequence
 }
 
 // belong gives the copy to the owner of the file that it replaces, or of the folder: a daemon that is not root must open it.

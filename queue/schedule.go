@@ -181,9 +181,9 @@ func (q *Queue) changed(r *record) {
 // Parcel is a transaction to be worked on, with its request opened.
 type Parcel struct {
 	edge.Record
-	Request  tideover.Request
-	Original *edge.Record    // what the journal has in memory of the transaction that it undoes; nil where it has nothing
-	Recalled <-chan struct{} // closed when something else is to be done with it now: it is to be given back
+	Request  tideover.Request // without payload and instrument where these were erased: it has had an end
+	Original *edge.Record     // what the journal has in memory of the transaction that it undoes; nil where it has nothing
+	Recalled <-chan struct{}  // closed when something else is to be done with it now: it is to be given back
 }
 
 // Next returns the next transaction that needs work: open, not held, not waiting in its lane for an original, not resting, and not
@@ -274,6 +274,9 @@ func (q *Queue) parcel(r *record) (Parcel, error) {
 		return p, fmt.Errorf("entry %d is not the request of %s: %w", body, p.ID, ErrDamaged)
 	}
 	p.Request = e.Accepted.Request
+	if missing := len(sealed) == 0 && e.Digest != [hashSize]byte{}; missing && !p.Final() && p.HubSeq == 0 {
+		return p, fmt.Errorf("entry %d: %w: %w", body, errMissing, ErrDamaged)
+	}
 	if err := q.seal.open(p.ID, sealed, &p.Request); err != nil {
 		return p, fmt.Errorf("entry %d: the sealed part cannot be opened (%w): %w", body, err, ErrDamaged)
 	}

@@ -10,7 +10,7 @@ import (
 func TestSweep_TakesWhatIsLeftAndNothingElse(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "queue.db")
-	image, err := os.ReadFile(golden)
+	image, err := os.ReadFile(goldenNow)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestSweep_TakesWhatIsLeftAndNothingElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(golden, filepath.Join(dir, ".queue.db.new-link")); err != nil {
+	if err := os.Symlink(goldenNow, filepath.Join(dir, ".queue.db.new-link")); err != nil {
 		t.Fatal(err)
 	}
 	if swept := sweep(path); len(swept) > 0 {

@@ -63,6 +63,7 @@ type auditor struct {
 	seal    *sealer                // opens sealed parts; nil where no key is at hand
 	hash    [hashSize]byte         // of the chain so far
 	newest  map[tideover.ID]uint64 // each transaction's event before the next one
+	vacant  vacancies
 	anchors map[uint64][]*heldFrom // by sequence
 	all     []*heldFrom
 }
@@ -76,7 +77,7 @@ type heldFrom struct {
 }
 
 func newAuditor(genesis [hashSize]byte, anchors []Anchor) *auditor {
-	a := &auditor{hash: genesis, newest: make(map[tideover.ID]uint64), anchors: make(map[uint64][]*heldFrom)}
+	a := &auditor{hash: genesis, newest: make(map[tideover.ID]uint64), vacant: make(vacancies), anchors: make(map[uint64][]*heldFrom)}
 	for _, anchor := range anchors {
 		a.hold(heldFrom{Anchor: anchor})
 	}
@@ -93,15 +94,17 @@ func (a *auditor) hold(h heldFrom) {
 
 // Why an entry is not the next one of the chain.
 var (
-	errChain  = errors.New("the chain is broken")
-	errDigest = errors.New("its sealed part does not match its digest")
-	errSealed = errors.New("its sealed part cannot be opened")
-	errPrev   = errors.New("it does not follow the event before it")
-	errOrder  = errors.New("its sequence is not above the one before it")
-	errFlaw   = errors.New("a flaw was found") // ends a look; the flaw is in the audit
+	errChain   = errors.New("the chain is broken")
+	errDigest  = errors.New("its sealed part does not match its digest")
+	errMissing = errors.New("its sealed part is missing, and its transaction still needs it")
+	errSealed  = errors.New("its sealed part cannot be opened")
+	errPrev    = errors.New("it does not follow the event before it")
+	errOrder   = errors.New("its sequence is not above the one before it")
+	errFlaw    = errors.New("a flaw was found") // ends a look; the flaw is in the audit
 )
 
-// follow checks that an entry is the next one of a chain, and returns its event.
+// follow checks that an entry is the next one of a chain, and returns its event. Whether a sealed part may be missing is not known yet: see
+// vacancies.
 func follow(hash *[hashSize]byte, seq uint64, raw []byte, link [hashSize]byte, sealed []byte) (e edge.Event, err error) {
 	if *hash = chain(*hash, seq, raw); *hash != link {
 		return e, errChain
@@ -109,7 +112,7 @@ func follow(hash *[hashSize]byte, seq uint64, raw []byte, link [hashSize]byte, s
 	if e, err = decodeEvent(raw); err != nil {
 		return e, err
 	}
-	if digest(sealed) != e.Digest {
+	if len(sealed) > 0 && digest(sealed) != e.Digest {
 		return e, errDigest
 	}
 	return e, nil
@@ -124,6 +127,7 @@ func (a *auditor) entry(seq uint64, raw []byte, link [hashSize]byte, sealed []by
 	if err != nil {
 		return a.flaw(seq, err)
 	}
+	a.vacant.note(seq, &e, sealed)
 	if ofTransaction(e.Type) {
 		if e.Prev != a.newest[e.ID] {
 			return a.flaw(seq, errPrev)
@@ -169,6 +173,8 @@ func (a *auditor) flaw(seq uint64, err error) error {
 			"哈希链在第 %d 条记录处断裂：该条或紧接其前的记录被改动、删除、插入或移位", seq)
 	case errors.Is(err, errDigest):
 		what = tideover.Textf("the sealed part of entry %d is not the one that was accepted", "第 %d 条记录的加密内容与受理时不符", seq)
+	case errors.Is(err, errMissing):
+		what = tideover.Textf("the sealed part of entry %d is missing, and its transaction has no end that was delivered", "第 %d 条记录的加密内容缺失，而该交易尚无已送达的结果", seq)
 	case errors.Is(err, errSealed):
 		what = tideover.Textf("the key does not open the sealed part of entry %d: its payload is lost, and the chain was computed anew over it",
 			"密钥无法打开第 %d 条记录的加密内容：其内容已丢失，且哈希链被重新计算", seq)
@@ -189,6 +195,9 @@ func (a *auditor) end(sequence uint64) {
 	if a.Head.Seq != sequence {
 		a.Flaws = append(a.Flaws, Flaw{a.Head.Seq, tideover.Textf("the journal ends at entry %d, and should at %d: its end was cut off, or put on",
 			"日志止于第 %d 条记录，应为第 %d 条：末尾被截断或添加", a.Head.Seq, sequence)})
+	}
+	if seq := a.vacant.first(); seq != 0 {
+		a.flaw(seq, errMissing)
 	}
 	anchored := 0
 	for _, h := range a.all {
@@ -281,9 +290,7 @@ func (q *Queue) look(read func(*bbolt.Tx) error) (err error) {
 // eachEntry calls visit for every entry that is committed when it comes there, oldest first, in looks of scanStep entries each: a commit
 // that lets the file grow waits for one look at most. rest is called after each look but a broken one. visit's slices are valid during the call. It returns where the journal says that it
 // ends. Errors: visit's, as ErrDamaged with the entry's number; ErrDamaged, ErrStopped, ctx's.
-func (q *Queue) eachEntry(
-	ctx context.Context, visit func(seq uint64, raw []byte, link [hashSize]byte, sealed []byte) error, rest func() error,
-) (sequence uint64, err error) {
+func (q *Queue) eachEntry(ctx context.Context, visit entryVisitor, rest func() error) (sequence uint64, err error) {
 	for next, more := uint64(0), true; more; {
 		if err := ctx.Err(); err != nil {
 			return 0, err
@@ -292,12 +299,20 @@ func (q *Queue) eachEntry(
 			journal := tx.Bucket(bucketJournal)
 			c := journal.Cursor()
 			key, value := c.Seek(seqKey(next))
+			parts := besideOf(tx, next)
 			for n := 0; key != nil && n < scanStep; n++ {
 				if len(key) != len(seqKey(0)) {
 					return fmt.Errorf("%w: a key of the journal is not a sequence", ErrDamaged)
 				}
 				seq := seqOf(key)
-				raw, link, sealed, err := splitValue(value)
+				raw, link, rest, err := splitValue(value)
+				if err == nil && len(rest) > 0 {
+					err = errLongValue
+				}
+				var sealed []byte
+				if err == nil {
+					sealed, err = parts.of(seq)
+				}
 				if err == nil {
 					err = visit(seq, raw, link, sealed)
 				}
@@ -307,7 +322,12 @@ func (q *Queue) eachEntry(
 				next = seq + 1
 				key, value = c.Next()
 			}
-			more, sequence = key != nil, journal.Sequence()
+			if more, sequence = key != nil, journal.Sequence(); more {
+				return nil
+			}
+			if err := parts.end(); err != nil {
+				return fmt.Errorf("%w: %w", ErrDamaged, err)
+			}
 			return nil
 		})
 		if err == nil {
@@ -348,7 +368,7 @@ func verifyFile(f *os.File, l looking, found *Audit) error {
 	if err != nil {
 		return err
 	}
-	journal, h, err := identify(w, schemaNow)
+	stored, h, err := identify(w, schemaNow)
 	switch {
 	case err != nil:
 		return err
@@ -362,18 +382,8 @@ func verifyFile(f *os.File, l looking, found *Audit) error {
 	a := newAuditor(h.genesis(), l.anchors)
 	a.seal = l.seal
 	defer func() { *found = a.Audit }()
-	err = w.entries(journal, func(key, value []byte) error {
-		if len(key) != len(seqKey(0)) {
-			return &damage{journal.page, "a key of the journal is not a sequence"}
-		}
-		raw, link, sealed, err := splitValue(value)
-		if err != nil {
-			return a.flaw(seqOf(key), err)
-		}
-		return a.entry(seqOf(key), raw, link, sealed)
-	})
-	if err == nil {
-		a.end(journal.sequence)
+	if err = w.contents(stored, a.entry); err == nil {
+		a.end(stored.journal.sequence)
 	}
 	return err
 }

@@ -45,27 +45,37 @@ func forge(t *testing.T, path string, do func(l ledger, genesis [32]byte) ledger
 		}
 		var l ledger
 		err = tx.Bucket(bucketJournal).ForEach(func(k, v []byte) error {
-			raw, link, sealed, err := splitValue(v)
+			raw, link, _, err := splitValue(v)
 			if err != nil {
 				return err
 			}
 			e, err := decodeEvent(raw)
-			l = append(l, forgery{seqOf(k), e, link, bytes.Clone(sealed)})
+			l = append(l, forgery{seqOf(k), e, link, bytes.Clone(tx.Bucket(bucketSealed).Get(k))})
 			return err
 		})
 		if err != nil {
 			return err
 		}
 		l = do(l, h.genesis())
-		if err := tx.DeleteBucket(bucketJournal); err != nil {
+		if err := errors.Join(tx.DeleteBucket(bucketJournal), tx.DeleteBucket(bucketSealed)); err != nil {
 			return err
 		}
 		journal, err := tx.CreateBucket(bucketJournal)
 		if err != nil {
 			return err
 		}
+		parts, err := tx.CreateBucket(bucketSealed)
+		if err != nil {
+			return err
+		}
 		for _, f := range l {
-			if err := journal.Put(seqKey(f.seq), encodeValue(encodeEvent(&f.event), f.link, f.sealed)); err != nil {
+			if err := journal.Put(seqKey(f.seq), encodeValue(encodeEvent(&f.event), f.link)); err != nil {
+				return err
+			}
+			if len(f.sealed) == 0 {
+				continue
+			}
+			if err := parts.Put(seqKey(f.seq), f.sealed); err != nil {
 				return err
 			}
 		}
@@ -125,21 +135,17 @@ func eachIn(f *os.File, visit func(forgery)) (n int, sum [32]byte, err error) {
 	if err != nil {
 		return 0, sum, err
 	}
-	journal, h, err := identify(w, schemaNow)
+	stored, h, err := identify(w, schemaNow)
 	if err != nil {
 		return 0, sum, err
 	}
 	all := sha256.New()
-	fmt.Fprintf(all, "%+v %d\n", h, journal.sequence)
-	err = w.entries(journal, func(k, v []byte) error {
-		fmt.Fprintf(all, "%x %x\n", k, v)
+	fmt.Fprintf(all, "%+v %d\n", h, stored.journal.sequence)
+	err = w.contents(stored, func(seq uint64, raw []byte, link [hashSize]byte, sealed []byte) error {
+		fmt.Fprintf(all, "%d %x %x %x\n", seq, raw, link, sealed)
 		n++
-		raw, link, sealed, err := splitValue(v)
-		if err != nil {
-			return err
-		}
 		e, err := decodeEvent(raw)
-		visit(forgery{seqOf(k), e, link, bytes.Clone(sealed)})
+		visit(forgery{seq, e, link, bytes.Clone(sealed)})
 		return err
 	})
 	return n, [32]byte(all.Sum(nil)), err
@@ -191,6 +197,11 @@ func TestVerify_FindsWhatAForgerDoes(t *testing.T) {
 		"a sealed part is removed": {words: "the sealed part of entry", do: func(l ledger, _ [32]byte) ledger {
 			i := slices.IndexFunc(l, func(f forgery) bool { return len(f.sealed) > 0 })
 			l[i].sealed = nil
+			return l
+		}},
+		"a sealed part is put where none was": {words: "the sealed part of entry", do: func(l ledger, _ [32]byte) ledger {
+			i := slices.IndexFunc(l, func(f forgery) bool { return len(f.sealed) == 0 && f.event.Type == edge.EventEnded })
+			l[i].sealed = []byte("no payload of this entry's")
 			return l
 		}},
 		"an entry is deleted": {words: "the chain is broken", do: func(l ledger, _ [32]byte) ledger {
