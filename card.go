@@ -61,14 +61,7 @@ func MaskAttr(_ []string, a slog.Attr) slog.Attr {
 	case slog.KindString:
 		text = a.Value.String()
 	case slog.KindAny:
-		switch v := a.Value.Any().(type) {
-		case slog.Level:
-			return a
-		case ID: // of a hash: what digits it has are nobody's card
-			return slog.String(a.Key, v.String())
-		default:
-			text = fmt.Sprint(v)
-		}
+		text = fmt.Sprint(a.Value.Any())
 	case slog.KindBool, slog.KindDuration, slog.KindFloat64, slog.KindInt64, slog.KindTime, slog.KindUint64, slog.KindGroup, slog.KindLogValuer:
 		return a
 	}

@@ -117,6 +117,10 @@ var testDoors = []struct{ from, to, why string }{
 	{"internal/model", "edge", "its routers decide as the product's do"},
 	{"internal/model", "hub/ledger", "and its hubs"},
 	{"internal/model", "wire", "and they speak the same frames"},
+	{"internal/lab/power", root, "its tills press transactions"},
+	{"internal/lab/power", "edge", "and cancel them"},
+	{"internal/lab/power", "queue", "on a real journal"},
+	{"internal/lab/power", "internal/lab/disk", "on a disk that fails"},
 }
 
 // pure rooms decide, or only name things: they must not reach for the world. What they may not import, and packages below it.

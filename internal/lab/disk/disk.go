@@ -202,6 +202,13 @@ func (d *Disk) Frozen() <-chan struct{} {
 	return d.frozen
 }
 
+// Pending returns how many writes and moves a power failure could take now.
+func (d *Disk) Pending() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.media.pending()
+}
+
 // freeze stops the disk. Callers hold mu.
 func (d *Disk) freeze() {
 	d.freezeIn = 0

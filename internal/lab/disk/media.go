@@ -233,6 +233,18 @@ func taken(blocks []bool) (count int64) {
 // count finds out how much space is used, by everything that has a name.
 func (m *media) count() {
 	m.used = 0
+	m.each(func(n *inode) { m.used += taken(n.blocks) })
+}
+
+// pending returns how many edits and moves are not durable.
+func (m *media) pending() int {
+	count := len(m.moves)
+	m.each(func(n *inode) { count += len(n.edits) })
+	return count
+}
+
+// each visits everything that has a name, once.
+func (m *media) each(visit func(*inode)) {
 	seen := map[*inode]bool{}
 	var walk func(*inode)
 	walk = func(n *inode) {
@@ -240,7 +252,7 @@ func (m *media) count() {
 			return
 		}
 		seen[n] = true
-		m.used += taken(n.blocks)
+		visit(n)
 		for _, child := range n.names {
 			walk(child)
 		}
