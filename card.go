@@ -61,7 +61,14 @@ func MaskAttr(_ []string, a slog.Attr) slog.Attr {
 	case slog.KindString:
 		text = a.Value.String()
 	case slog.KindAny:
-		text = fmt.Sprint(a.Value.Any())
+		switch v := a.Value.Any().(type) {
+		case slog.Level:
+			return a
+		case ID: // of a hash: what digits it has are nobody's card
+			return slog.String(a.Key, v.String())
+		default:
+			text = fmt.Sprint(v)
+		}
 	case slog.KindBool, slog.KindDuration, slog.KindFloat64, slog.KindInt64, slog.KindTime, slog.KindUint64, slog.KindGroup, slog.KindLogValuer:
 		return a
 	}

@@ -245,14 +245,14 @@ func TestMaskAttr_MasksWhateverIsLogged(t *testing.T) {
 			log := slog.New(handler(&b, &slog.HandlerOptions{ReplaceAttr: MaskAttr}))
 			log.With("with", number).WithGroup("group").Info("message "+number, "text", number, "err", errors.New("error "+number),
 				"any", []string{number}, slog.Group("in", "side", number), "refusal", Refuse(CodeInternal, number, number))
-			log.Info("plain", "n", 7, "err", errors.New("broken"))
+			log.Info("plain", "n", 7, "err", errors.New("broken"), "txn", ID{1})
 			if strings.Contains(b.String(), number) {
 				t.Errorf("the log holds it: %s", b.String())
 			}
 			if got := strings.Count(b.String(), "411111******1111"); got != 7 {
 				t.Errorf("%d of 7 are masked: %s", got, b.String())
 			}
-			if !strings.Contains(b.String(), "broken") || !strings.Contains(b.String(), "7") {
+			if !strings.Contains(b.String(), "broken") || !strings.Contains(b.String(), "7") || !strings.Contains(b.String(), ID{1}.String()) {
 				t.Errorf("other attributes are gone: %s", b.String())
 			}
 		})

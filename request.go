@@ -1,10 +1,8 @@
 package tideover
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"time"
@@ -106,23 +104,4 @@ func InstrumentHash(secret []byte, instrument string) (sum [32]byte) {
 	writePart(h, "tideover/1 instrument")
 	writePart(h, instrument)
 	return [32]byte(h.Sum(nil))
-}
-
-// canonical returns JSON with its object keys sorted and its white space gone; numbers keep their spelling. What is not JSON stays
-// as it is.
-func canonical(payload []byte) []byte {
-	if len(payload) == 0 {
-		return nil
-	}
-	d := json.NewDecoder(bytes.NewReader(payload))
-	d.UseNumber()
-	var v any
-	if d.Decode(&v) != nil {
-		return payload
-	}
-	b, err := json.Marshal(v)
-	if err != nil {
-		return payload
-	}
-	return b
 }

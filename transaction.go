@@ -38,10 +38,7 @@ func (m Millis) Add(d time.Duration) Millis { return m + Millis(d.Milliseconds()
 
 // MarshalJSON writes RFC 3339 with milliseconds, or null where the instant is unknown.
 func (m Millis) MarshalJSON() ([]byte, error) {
-	if m == 0 {
-		return []byte("null"), nil
-	}
-	return json.Marshal(m.Time().Format("2006-01-02T15:04:05.000Z07:00"))
+	return m.appendJSON(nil), nil
 }
 
 // UnmarshalJSON reads what MarshalJSON writes, and any RFC 3339.
@@ -142,17 +139,6 @@ func orZero[T any](p *T) (v T) {
 		v = *p
 	}
 	return v
-}
-
-// MarshalJSON writes the Transaction of the terminal's API; what is absent is null.
-func (t Transaction) MarshalJSON() ([]byte, error) {
-	return json.Marshal(transactionJSON{
-		ID: t.ID, Terminal: t.Terminal, Key: t.Key, Kind: orNull(t.Kind), Amount: t.Amount, Currency: orNull(t.Currency),
-		Method: orNull(t.Method), Order: orNull(t.Order), Original: orNull(t.Original), Operator: orNull(t.Operator),
-		State: t.State, Final: t.Final(), Outcome: t.Outcome, Attempts: t.Attempts, Uplink: orNull(t.Uplink),
-		Delivered: t.Delivered, Acknowledged: t.Acknowledged, Seq: t.Seq, WaitingFor: orNull(t.WaitingFor),
-		Corrected: t.Corrected, CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt, ExpiresAt: t.ExpiresAt, Replayed: t.Replayed,
-	})
 }
 
 // UnmarshalJSON reads what MarshalJSON writes; the technician's commands use it.

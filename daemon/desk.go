@@ -73,13 +73,15 @@ func (d *desk) Accept(
 			t, err = d.queue.Accept(ctx, draft, decide)
 		}
 	}
-	if err == nil && !t.Replayed {
-		d.log.Info("accepted", "txn", t.ID, "terminal", t.Terminal, "kind", t.Kind.String())
-		if !found.DuplicateOf.IsZero() {
-			d.log.Warn("taken although it looks like a second press", "txn", t.ID, "of", found.DuplicateOf, "operator", t.Operator, "override", found.Override)
-		}
+	if err == nil && !t.Replayed && !found.DuplicateOf.IsZero() {
+		d.log.Warn("taken although it looks like a second press", "txn", t.ID, "of", found.DuplicateOf, "operator", t.Operator, "override", found.Override)
 	}
 	return t, told(err)
+}
+
+// Taken implements terminal.Desk.
+func (d *desk) Taken(t tideover.Transaction) {
+	d.log.Info("accepted", "txn", t.ID, "terminal", t.Terminal, "kind", t.Kind.String())
 }
 
 // draft is the record that a request becomes.

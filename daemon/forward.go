@@ -66,33 +66,57 @@ func newCarriers() *carriers {
 
 // Run carries transactions until ctx ends; it returns when none is on its way any more.
 func (f *forwarder) Run(ctx context.Context) error {
+	outer := ctx
+	ctx, broken := context.WithCancelCause(outer)
+	defer broken(nil)
 	sales, others := newCarriers(), newCarriers()
 	defer others.group.Wait()
 	defer sales.group.Wait()
 	for {
 		p, err := f.queue.Next(ctx)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		switch {
+		case outer.Err() != nil:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil:
 			return err
+		}
+		m, s := f.decide(p)
+		if s.Act == edge.ActHold { // most of an outage: it takes no place, and its request stays closed
+			f.queue.Back(p.ID, s.Until)
+			continue
 		}
 		c := others
 		if p.Kind == tideover.KindSale {
 			c = sales
 		}
-		if c.group.TryGo(func() error {
-			f.queue.Back(p.ID, f.carry(ctx, p, c.room))
-			return nil
-		}) {
+		carry := func(room <-chan struct{}) {
+			rest, err := f.carry(ctx, p, m, s, room)
+			f.queue.Back(p.ID, rest)
+			if err != nil {
+				broken(err)
+			}
+		}
+		if c.group.TryGo(func() error { carry(c.room); return nil }) {
 			continue
 		}
 		select {
 		case c.room <- struct{}{}:
 		default: // none has lasted long enough to make room
 		}
-		f.queue.Back(p.ID, f.carry(ctx, p, nil))
+		carry(nil)
 	}
+}
+
+// decide says what is to be done next with a transaction, as of now.
+func (f *forwarder) decide(p queue.Parcel) (edge.Moment, edge.Step) {
+	m := f.moment()
+	s := edge.Decide(&p.Record, p.Original, m)
+	if f.log.Enabled(context.Background(), slog.LevelDebug) {
+		f.log.Debug("decided", "txn", p.ID, "reason", s.Reason)
+	}
+	return m, s
 }
 
 // Past is what this process has learned from the hub.
@@ -131,30 +155,40 @@ func (f *forwarder) supersede() {
 }
 
 // carry does the next step of one transaction, and returns how long it may rest if it has no end then. Without a place (room is nil) it
-// does not speak with the hub; with one it gives the place up after a while when room has a token.
-func (f *forwarder) carry(ctx context.Context, p queue.Parcel, room <-chan struct{}) time.Duration {
-	m := f.moment()
-	s := edge.Decide(&p.Record, p.Original, m)
-	f.log.Debug("decided", "txn", p.ID, "reason", s.Reason)
+// does not speak with the hub; with one it gives the place up after a while when room has a token. An error is the journal's: it cannot be read.
+func (f *forwarder) carry(ctx context.Context, p queue.Parcel, m edge.Moment, s edge.Step, room <-chan struct{}) (time.Duration, error) {
 	switch s.Act {
 	case edge.ActHold:
-		return s.Until
+		return s.Until, nil
 	case edge.ActDoubt:
 		f.move(p.ID, tideover.CauseDoubt, edge.Note{})
-		return s.Until
+		return s.Until, nil
 	case edge.ActExpire:
-		return f.endHere(ctx, p, tideover.CauseExpired, tideover.Outcome{Message: "not sent in time", At: m.LedgerNow})
+		return f.endHere(ctx, p, tideover.CauseExpired, tideover.Outcome{Message: "not sent in time", At: m.LedgerNow}), nil
 	case edge.ActMoot:
 		return f.endHere(ctx, p, tideover.CauseMoot, tideover.Outcome{
 			Code: "00", Message: "nothing was executed, and nothing will be", At: m.LedgerNow,
-		})
+		}), nil
 	case edge.ActFirst:
-		return f.cancelFirst(ctx, p, m)
+		return f.cancelFirst(ctx, p, m), nil
 	case edge.ActAsk, edge.ActSend, edge.ActCancel, edge.ActSettle:
 	}
 	if room == nil {
-		return retryAfter
+		return retryAfter, nil
 	}
+	if s.Act == edge.ActSend || s.Act == edge.ActSettle {
+		if err := f.queue.Unpack(&p); err != nil {
+			if t, gone := f.queue.Get(p.ID); gone == nil && t.Final() {
+				return 0, nil // it has come to its end meanwhile, and its request may be erased
+			}
+			return retryAfter, err
+		}
+	}
+	return f.call(ctx, p, m, s, room), nil
+}
+
+// call speaks with the hub for as long as the transaction keeps its place, and returns how long it may rest after that.
+func (f *forwarder) call(ctx context.Context, p queue.Parcel, m edge.Moment, s edge.Step, room <-chan struct{}) time.Duration {
 	call, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
 	defer time.AfterFunc(patience, func() {

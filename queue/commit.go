@@ -3,7 +3,6 @@ package queue
 import (
 	"context"
 	"errors"
-	"runtime"
 	"time"
 
 	"tideover"
@@ -14,8 +13,6 @@ import (
 const (
 	// batchMax bounds how many requests one commit holds; more wait for the next one.
 	batchMax = 4096
-	// yieldsMax is how often the committer lets others run while the queue grows: measured, it turns many small commits into few.
-	yieldsMax = 8
 	// lazyCountMax is how many lazily written events wait at most before they get a commit of their own.
 	lazyCountMax = 1024
 	// lazyDropMax is how many may wait where no room is left on the disk; beyond it what only informs (delivered) is dropped.
@@ -114,7 +111,7 @@ func (q *Queue) Run(ctx context.Context) error {
 	defer q.end()
 	for {
 		last := !q.await(ctx)
-		q.gather()
+		q.gather(ctx)
 		if err := q.turn(last); err != nil {
 			q.fail()
 			return &CommitError{err}
@@ -163,24 +160,6 @@ func (q *Queue) due() time.Duration {
 	return max(0, q.options.LazyMax-now.Sub(q.lazySince))
 }
 
-// gather lets those who are about to submit do so: what comes now shares the syncs.
-func (q *Queue) gather() {
-	waiting := func() int {
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		return len(q.requests)
-	}
-	n := waiting()
-	for range yieldsMax {
-		runtime.Gosched()
-		now := waiting()
-		if now == n {
-			return
-		}
-		n = now
-	}
-}
-
 // submit hands a request to the committer and waits for its answer. If ctx ends first the change may still be made.
 func (q *Queue) submit(r *request) error {
 	r.answer = make(chan struct{})
@@ -190,8 +169,11 @@ func (q *Queue) submit(r *request) error {
 		return ErrStopped
 	}
 	q.requests = append(q.requests, r)
+	enough := len(q.requests) >= q.wanted
 	q.mu.Unlock()
-	q.poke()
+	if enough {
+		q.poke()
+	}
 	select {
 	case <-r.answer:
 		return r.err
@@ -326,6 +308,7 @@ func (q *Queue) ride(b *batch, requests []*request) error {
 
 // write is the commit. Any error means that its outcome is unknown.
 func (q *Queue) write(b *batch) error {
+	began := time.Now()
 	tx, err := q.db.Begin(true)
 	if err != nil {
 		return err
@@ -361,6 +344,7 @@ func (q *Queue) write(b *batch) error {
 		return err
 	}
 	b.die(".after")
+	q.crowd.took = time.Since(began)
 	q.mu.Lock()
 	q.headSeq, q.headHash = last, hash
 	q.commits++
@@ -419,6 +403,7 @@ func (q *Queue) land(b *batch, durable []Position) {
 		delete(q.flying, id)
 	}
 	q.landed.Broadcast()
+	q.crowd.answers(time.Now(), len(b.landing), len(q.requests))
 	q.mu.Unlock()
 	for _, r := range b.landing {
 		close(r.answer)

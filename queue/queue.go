@@ -26,6 +26,7 @@ type Queue struct {
 	file    *os.File // bbolt's own; the committer grows it
 
 	submitted chan struct{} // holds one token while the committer should look
+	crowd     crowd         // the committer's
 	over      chan struct{} // closed when nothing will be committed any more
 
 	mu        sync.Mutex // guards what follows; never held during a commit
@@ -52,6 +53,7 @@ type Queue struct {
 	headHash [hashSize]byte
 
 	requests  []*request
+	wanted    int        // the committer waits for so many
 	lazy      []entry    // events that wait for a commit to ride on, oldest first
 	lazySince time.Time  // since when the oldest that wants a commit waits; zero if none does
 	lazyRetry time.Time  // no room for them before this time

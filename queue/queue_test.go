@@ -219,6 +219,9 @@ func TestQueue_ATransactionsWholeLife(t *testing.T) {
 		t.Fatalf("accepted: %+v", tx)
 	}
 	p, err := s.q.Next(t.Context())
+	if err == nil {
+		err = s.q.Unpack(&p)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

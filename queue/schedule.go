@@ -178,17 +178,21 @@ func (q *Queue) changed(r *record) {
 	}
 }
 
-// Parcel is a transaction to be worked on, with its request opened.
+// Parcel is a transaction to be worked on.
 type Parcel struct {
 	edge.Record
-	Request  tideover.Request // without payload and instrument where these were erased: it has had an end
-	Original *edge.Record     // what the journal has in memory of the transaction that it undoes; nil where it has nothing
-	Recalled <-chan struct{}  // closed when something else is to be done with it now: it is to be given back
+	// Request is zero until it is opened, see [Queue.Unpack]; without payload and instrument where these were erased: it has had an end.
+	Request  tideover.Request
+	Original *edge.Record    // what the journal has in memory of the transaction that it undoes; nil where it has nothing
+	Recalled <-chan struct{} // closed when something else is to be done with it now: it is to be given back
+
+	body  uint64            // journal sequence of the event that holds its request
+	fresh *tideover.Request // while that is unwritten
 }
 
 // Next returns the next transaction that needs work: open, not held, not waiting in its lane for an original, not resting, and not
 // handed out to anybody. The oldest comes first. It blocks until there is one, ctx ends, or the queue stops. The caller gives each one
-// back with [Queue.Back].
+// back with [Queue.Back], and opens its request with [Queue.Unpack] if he wants it: that reads the disk.
 func (q *Queue) Next(ctx context.Context) (Parcel, error) {
 	for {
 		if ctx.Err() != nil {
@@ -199,11 +203,9 @@ func (q *Queue) Next(ctx context.Context) (Parcel, error) {
 			return Parcel{}, err
 		}
 		if r != nil {
-			p, err := q.parcel(r)
-			if err != nil {
-				return Parcel{}, err
-			}
-			return p, nil
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			return q.closedParcel(r), nil
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -249,38 +251,49 @@ func (q *Queue) handOut() (*record, time.Duration, error) {
 	return nil, restIdle, nil
 }
 
-// parcel opens a record's request.
-func (q *Queue) parcel(r *record) (Parcel, error) {
-	q.mu.Lock()
+// closedParcel is a record whose request is not opened. Callers hold mu.
+func (q *Queue) closedParcel(r *record) Parcel {
 	p := Parcel{Record: r.Record, Recalled: r.slot.back}
 	if original := q.live[r.Original]; original != nil && r.Kind.Undoes() {
 		of := original.Record
 		p.Original = &of
 	}
-	body, fresh := r.body, r.fresh
+	p.body, p.fresh = r.body, r.fresh
+	return p
+}
+
+// parcel is a record with its request opened.
+func (q *Queue) parcel(r *record) (Parcel, error) {
+	q.mu.Lock()
+	p := q.closedParcel(r)
 	q.mu.Unlock()
-	if fresh != nil {
-		p.Request = *fresh
-		return p, nil
+	return p, q.Unpack(&p)
+}
+
+// Unpack opens the request of a parcel. Errors: ErrStopped, ErrDamaged.
+func (q *Queue) Unpack(p *Parcel) error {
+	if p.fresh != nil {
+		p.Request = *p.fresh
+		return nil
 	}
 	if p.Barred() {
-		return p, nil
+		return nil
 	}
-	e, sealed, err := q.read(body)
+	e, sealed, err := q.read(p.body)
 	if err != nil {
-		return p, err
+		return err
 	}
 	if e.Accepted == nil || e.ID != p.ID {
-		return p, fmt.Errorf("entry %d is not the request of %s: %w", body, p.ID, ErrDamaged)
+		return fmt.Errorf("entry %d is not the request of %s: %w", p.body, p.ID, ErrDamaged)
 	}
 	p.Request = e.Accepted.Request
 	if missing := len(sealed) == 0 && e.Digest != [hashSize]byte{}; missing && !p.Final() && p.HubSeq == 0 {
-		return p, fmt.Errorf("entry %d: %w: %w", body, errMissing, ErrDamaged)
+		return fmt.Errorf("entry %d: %w: %w", p.body, errMissing, ErrDamaged)
 	}
 	if err := q.seal.open(p.ID, sealed, &p.Request); err != nil {
-		return p, fmt.Errorf("entry %d: the sealed part cannot be opened (%w): %w", body, err, ErrDamaged)
+		return fmt.Errorf("entry %d: the sealed part cannot be opened (%w): %w", p.body, err, ErrDamaged)
 	}
-	return p, nil
+	return nil
 }
 
 // Parcel returns a transaction as [Queue.Next] would, without handing it out. Errors: ErrUnknown, ErrStopped, ErrDamaged.

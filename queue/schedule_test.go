@@ -135,8 +135,8 @@ func TestNext_EndsWithItsContextAndWithTheQueue(t *testing.T) {
 		t.Fatal(err)
 	}
 	changed := s.q.Changed(tx.ID, tx.Seq)
-	go func() { _, err := s.q.Next(context.Background()); ended <- err }()
 	q := s.q
+	go func() { _, err := q.Next(context.Background()); ended <- err }()
 	s.close()
 	if err := <-ended; !errors.Is(err, ErrStopped) {
 		t.Fatalf("got %v", err)

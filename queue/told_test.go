@@ -107,6 +107,9 @@ func TestAdopt_ReplacesAnotherRequest(t *testing.T) {
 	look := func() {
 		t.Helper()
 		p, err := s.q.Next(t.Context())
+		if err == nil {
+			err = s.q.Unpack(&p)
+		}
 		if err != nil || p.Amount != 700 || p.Request.Instrument != "999" || p.NeverSent() || p.State != tideover.StateInDoubt || !p.Adopted {
 			t.Fatalf("got %+v, %v", p, err)
 		}

@@ -20,29 +20,45 @@ const depthMax = 32
 
 // object reads the fields of one JSON object, and gathers what is wrong with them. A field that is null counts as left out.
 type object struct {
-	raw map[string]json.RawMessage
+	raw []field
 	bad []tideover.FieldError
 }
 
 // parseObject takes a body apart. It refuses anything but one JSON object in UTF-8, each field at most once at any depth, all of its
 // own fields among known.
 func parseObject(body []byte, known ...string) (*object, error) {
-	if err := checkJSON(body); err != nil {
-		return nil, err
+	raw, ok := plainObject(body)
+	if !ok {
+		if err := checkJSON(body); err != nil {
+			return nil, err
+		}
+		raw, ok = fieldsOf(body)
 	}
-	o := &object{}
-	if err := json.Unmarshal(body, &o.raw); err != nil || o.raw == nil {
+	if !ok {
 		return nil, malformed("the body must be one JSON object, {…}", "请求体必须是一个 JSON 对象 {…}")
 	}
+	o := &object{raw: raw}
 	o.unknown(known)
 	return o, nil
+}
+
+// fieldsOf returns the fields of an object's JSON; false for any other JSON.
+func fieldsOf(raw []byte) (fields []field, ok bool) {
+	var all map[string]json.RawMessage
+	if json.Unmarshal(raw, &all) != nil || all == nil {
+		return nil, false
+	}
+	for name, value := range all {
+		fields = append(fields, field{[]byte(name), value})
+	}
+	return fields, true
 }
 
 // unknown finds fault with fields that are not among known.
 func (o *object) unknown(known []string) {
 	var unknown []string
-	for name := range o.raw {
-		if !slices.Contains(known, name) {
+	for i := range o.raw {
+		if name := string(o.raw[i].name); !slices.Contains(known, name) {
 			unknown = append(unknown, name)
 		}
 	}
@@ -88,14 +104,21 @@ func fieldsRefusal(bad []tideover.FieldError) error {
 
 // given returns a field's JSON, and false where it is left out.
 func (o *object) given(name string) (json.RawMessage, bool) {
-	raw, ok := o.raw[name]
-	return raw, ok && string(raw) != "null"
+	for i := range o.raw {
+		if string(o.raw[i].name) == name {
+			return o.raw[i].raw, string(o.raw[i].raw) != "null"
+		}
+	}
+	return nil, false
 }
 
 // text reads a string; "" where it is left out.
 func (o *object) text(name string) (s string) {
 	raw, ok := o.given(name)
-	if ok && json.Unmarshal(raw, &s) != nil {
+	if !ok {
+		return ""
+	}
+	if s, ok = plainText(raw); !ok && json.Unmarshal(raw, &s) != nil {
 		o.fault(name, "must be a string", "必须是字符串")
 	}
 	return s

@@ -87,6 +87,10 @@ type Desk interface {
 	// says what the record has.
 	Receipt(ctx context.Context, by Caller, id tideover.ID) (r tideover.Receipt, signed bool, err error)
 
+	// Taken tells that a press was taken that is new, for the house's own log: once its till has the answer, or begins to wait for it. It does
+	// not block.
+	Taken(t tideover.Transaction)
+
 	// Delivered tells that an answer with the end of seq was written to the till. It does not block.
 	Delivered(id tideover.ID, seq uint64)
 

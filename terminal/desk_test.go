@@ -38,6 +38,7 @@ type shop struct {
 	answer    error // what the next Accept fails with
 	health    terminal.Health
 	delivered map[tideover.ID]uint64
+	taken     []tideover.ID
 	accepted  int
 	waiting   int
 	feeds     map[*feed]bool
@@ -210,6 +211,12 @@ func (d *shop) Acknowledge(ctx context.Context, by terminal.Caller, id tideover.
 	}
 	t.Acknowledged = true
 	return d.put(t, d.all[id].hash), nil
+}
+
+func (d *shop) Taken(t tideover.Transaction) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.taken = append(d.taken, t.ID)
 }
 
 func (d *shop) Delivered(id tideover.ID, seq uint64) {

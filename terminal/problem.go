@@ -121,9 +121,14 @@ func seconds(d time.Duration) string {
 
 // write sends an answer whole, and says whether the till's kernel may have it: an error means that it certainly has not all of it.
 func (x *exchange) write(status int, contentType string, v any) error {
-	body, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // every answer's type is ours
+	var body []byte
+	if t, ok := v.(tideover.Transaction); ok {
+		body = t.AppendJSON(nil)
+	} else {
+		var err error
+		if body, err = json.Marshal(v); err != nil {
+			panic(err) // every answer's type is ours
+		}
 	}
 	body = append(body, '\n')
 	h := x.w.Header()

@@ -205,7 +205,7 @@ func list[T any](o *object, name string, most int, decode func(*object) T, known
 	for i, raw := range all {
 		inner := &object{}
 		at := fmt.Sprintf("%s[%d]", name, i)
-		if json.Unmarshal(raw, &inner.raw) != nil || inner.raw == nil {
+		if inner.raw, ok = fieldsOf(raw); !ok {
 			o.fault(at, "must be an object, {…}", "必须是对象 {…}")
 		} else {
 			inner.unknown(known)

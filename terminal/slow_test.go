@@ -50,6 +50,8 @@ type patient struct {
 	unfinished atomic.Int64
 }
 
+func (d *patient) Taken(tideover.Transaction) {}
+
 func (d *patient) Authenticate(string) (Caller, bool) { return Caller{UID: "u", Name: "till-1"}, true }
 
 func (d *patient) Accept(_ context.Context, _ Caller, key string, _ Override, r tideover.Request) (tideover.Transaction, error) {

@@ -40,7 +40,15 @@ func (x *exchange) accept() error {
 	}
 	x.pressed = t.Hash
 	x.dropBody() // the answer may be held for a minute
-	return x.answerHeld(t, x.s.cfg.DefaultWait)
+	wait := x.preferred(x.s.cfg.DefaultWait)
+	switch {
+	case t.Replayed:
+	case wait > 0:
+		x.s.desk.Taken(t)
+	default: // no till waits for what is written about it
+		defer x.s.desk.Taken(t)
+	}
+	return x.answerAfter(t, wait)
 }
 
 // key reads the idempotency key from its header.
@@ -85,11 +93,16 @@ func (x *exchange) override() (Override, error) {
 
 // answerHeld answers with t when it is final, and otherwise when the time is over that the till gave; where it gave none, after wait.
 func (x *exchange) answerHeld(t tideover.Transaction, wait time.Duration) error {
+	return x.answerAfter(t, x.preferred(wait))
+}
+
+// preferred is how long the till wants its answer to be held; wait where it does not say.
+func (x *exchange) preferred(wait time.Duration) time.Duration {
 	if preferred, asked := preferredWait(x.r.Header); asked {
 		wait = preferred
 		x.w.Header().Set("Preference-Applied", "wait="+seconds(wait))
 	}
-	return x.answerAfter(t, wait)
+	return wait
 }
 
 // answerAfter holds the answer for a time at most.

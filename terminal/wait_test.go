@@ -248,3 +248,28 @@ func TestServer_RefusesMoreThanItsConnections(t *testing.T) {
 		t.Errorf("%d connections were served, want %d", alive, terminal.ConnectionsMax)
 	}
 }
+
+// TestServer_TellsOfWhatWasTakenOnce: a press is told of before its till waits, and after an answer that does not wait; a repetition of it is
+// no other press.
+func TestServer_TellsOfWhatWasTakenOnce(t *testing.T) {
+	c := openCounter(t)
+	taken := func() int {
+		c.desk.mu.Lock()
+		defer c.desk.mu.Unlock()
+		return len(c.desk.taken)
+	}
+	c.must(202, sell("k", "Prefer: wait=0"))
+	until(t, func() bool { return taken() == 1 })
+	c.must(202, sell("k", "Prefer: wait=0"))
+	done := make(chan answer)
+	go func() { done <- c.do(sell("l", "Prefer: wait=60")) }()
+	c.desk.awaitWaits(t, 1)
+	if n := taken(); n != 2 {
+		t.Errorf("while a till waits, %d are told of, want 2", n)
+	}
+	c.desk.tell(c.desk.order[1], tideover.StateApproved)
+	<-done
+	if n := taken(); n != 2 || c.desk.taken[0] != c.desk.order[0] || c.desk.taken[1] != c.desk.order[1] {
+		t.Errorf("told of %v, want %v", c.desk.taken, c.desk.order)
+	}
+}
