@@ -382,28 +382,30 @@ func TestSession_KnowsACopyOfItsOwnJournal(t *testing.T) {
 	}
 }
 
-// TestSession_AFullDiskKeepsTheLink: what is open must still reach the hub when the ends that it tells at a hello find no room at once.
+// TestSession_AFullDiskKeepsTheLink: what is open must still reach the hub when what it tells at a hello finds no room at once. There is room for
+// the ends of what this router has taken; here the hub tells of what it has lost.
 func TestSession_AFullDiskKeepsTheLink(t *testing.T) {
 	h := newHouse(t)
 	h.stop()
 	h.sizeMax = 2 << 20
 	h.open(t)
 	h.welcome(t, wire.Welcome{})
-	const ends = 700
-	var ids []tideover.ID
-	for full := false; !full; {
+	for n, full := 0, false; !full; n++ {
 		request := saleOf(1)
-		if len(ids) >= ends {
-			request.Payload = make([]byte, 30_000)
-		}
-		sold, err := h.Accept(t.Context(), till1, fmt.Sprint(len(ids)), terminal.OverrideNone, request)
+		request.Payload = make([]byte, 30_000)
+		_, err := h.Accept(t.Context(), till1, fmt.Sprint(n), terminal.OverrideNone, request)
 		if full = err != nil; full {
 			wantCode(t, err, tideover.CodeStorageFull)
 		}
-		ids = append(ids, sold.ID)
 	}
-	for i, id := range ids[:ends] {
-		err := h.session.Confirm(wire.Confirmation{ID: id, HubSeq: uint64(i + 1), Outcome: tideover.Outcome{Result: tideover.StateApproved}})
+	const ends = 700
+	for i := range ends {
+		lost := fmt.Sprint("lost-", i)
+		id := tideover.MakeID("shop-0001", till1.UID, lost)
+		err := h.session.Confirm(wire.Confirmation{
+			ID: id, HubSeq: uint64(i + 1), Outcome: tideover.Outcome{Result: tideover.StateApproved},
+			Adopt: &wire.Submit{ID: id, TerminalUID: till1.UID, Terminal: "till-1", Key: lost, Request: saleOf(1), Hash: [32]byte{1}},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -122,6 +122,7 @@ func (q *Queue) Accept(ctx context.Context, d edge.Draft, decide func(View) erro
 		}
 		e.Judge(found)
 		add := entry{seq: q.seq + 1, event: &e, sealed: sealed}
+		q.ordinary = call.size
 		if !b.add(add, reserve) {
 			return storageFull()
 		}

@@ -39,7 +39,7 @@ type entry struct {
 }
 
 func (e *entry) bytes() int64 {
-	n := entryOverhead + len(e.sealed) + len(e.event.Rules)
+	n := len(e.sealed) + len(e.event.Rules)
 	if a := e.event.Accepted; a != nil {
 		n += len(a.Key) + len(a.Terminal) + len(a.TerminalUID) + len(a.Request.Order) + len(a.Request.Method) + len(a.Request.Operator)
 	}
@@ -52,10 +52,7 @@ func (e *entry) bytes() int64 {
 	if p := e.event.Receipt; p != nil {
 		n += len(p.Terminal)
 	}
-	if n > pageSize/2 {
-		n += 2 * pageSize // it may fill its last page badly, and its neighbour's
-	}
-	return int64(n)
+	return int64(entryOverhead + n + min(n, 2*pageSize)) // it may fill its last page badly, and its neighbour's
 }
 
 // request is a call that waits for the committer.
@@ -81,8 +78,12 @@ type batch struct {
 	flying   []tideover.ID
 	accepted map[tideover.ID]*record
 	open     counts // of accepted
-	room     int64  // bytes that may be written
-	full     bool   // there is no room for all that waited
+	room     room
+	lastRow  func() int64 // see Queue.lastRow; nil once it was asked
+	rows     int64        // bytes that are needed in a row, with the last leaf, for the first rowed entries
+	rowed    int
+	owed     int64 // bytes that stay free beside a reserve
+	full     bool  // there is no room for all that waited
 	need     int64
 	classes  [classOwn + 1]bool
 	ends     bool
@@ -93,11 +94,16 @@ type batch struct {
 
 // add puts an entry into the batch if there is room for it beside keep bytes that stay free.
 func (b *batch) add(e entry, keep int64) bool {
-	n := e.bytes()
-	if b.need+n+keep > b.room {
+	if keep > 0 {
+		keep += b.owed
+	}
+	if !b.fits(&e, keep) {
 		return false
 	}
-	b.need += n
+	b.need += e.bytes()
+	if e.event.Type == edge.EventAccepted {
+		b.owed += endRoom
+	}
 	b.entries = append(b.entries, e)
 	b.ends = b.ends || e.event.Type == edge.EventEnded
 	b.undoes = b.undoes || e.event.Type == edge.EventUndo || e.event.Type == edge.EventBarred
@@ -279,7 +285,8 @@ func (q *Queue) collect(last bool) (*batch, []Position, error) {
 // happened, so that nothing can be written before them: where not all of them fit, the batch has room for the oldest of them alone.
 // Callers hold mu.
 func (q *Queue) ride(b *batch, requests []*request) error {
-	own, others := int64(commitOverhead), int64(reserve)
+	b.lastRow, b.owed = q.lastRow, q.owed()
+	own, others := int64(commitOverhead), reserve+b.owed
 	for i := range q.lazy {
 		own += q.lazy[i].bytes()
 	}
@@ -287,15 +294,15 @@ func (q *Queue) ride(b *batch, requests []*request) error {
 		others += r.size
 	}
 	var err error
-	if b.room, err = q.makeRoom(own + others); err != nil {
+	if b.room, err = q.makeRoom(own, others); err != nil {
 		return err
 	}
 	ridden := 0
 	for ridden < len(q.lazy) && b.add(q.lazy[ridden], 0) {
 		ridden++
 	}
-	if ridden < len(q.lazy) || own > b.room {
-		b.room, b.full = 0, true
+	if ridden < len(q.lazy) || own > b.room.all() {
+		b.room, b.full = room{}, true
 		if ridden == 0 {
 			q.lazyRetry = time.Now().Add(fullRetry)
 		}

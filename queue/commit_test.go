@@ -106,8 +106,8 @@ func TestRun_AFailedCommitEndsEverything(t *testing.T) {
 func TestCommit_ManyEndsOnAFullDisk(t *testing.T) {
 	s := newShop(t)
 	s.close()
-	s.open(Options{SizeMax: 2 << 20})
-	const ends = 400
+	s.open(Options{SizeMax: 4 << 20})
+	const ends = 1200
 	var taken []tideover.ID
 	for full := false; !full; {
 		d := draft("till", fmt.Sprint(len(taken)))

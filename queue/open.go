@@ -436,6 +436,7 @@ func (q *Queue) note(seq uint64, e *edge.Event) bool {
 // begin finishes opening: what has no end is in doubt from here on, and waits to be carried.
 func (q *Queue) begin(f *os.File) error {
 	q.file = f
+	q.ordinary = 2 * entryOverhead
 	if err := q.measure(); err != nil {
 		return err
 	}

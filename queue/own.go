@@ -239,7 +239,7 @@ func (q *Queue) SetTerminals(ctx context.Context, all []tideover.Terminal) error
 				size += entryOverhead
 			}
 		}
-		if b.need+size > b.room {
+		if !b.holds(size, func() int64 { return 0 }, 0) {
 			return storageFull()
 		}
 		for _, t := range changed {

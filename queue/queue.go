@@ -75,7 +75,10 @@ type Queue struct {
 	refold   []tideover.ID
 
 	size, used     int64     // of the file, and of it below bbolt's high water
-	fullUntil      time.Time // the file could not grow: not tried again before
+	freed, freeing int64     // bytes of free pages below that: for the next commit, and for a later one
+	fullUntil      time.Time // the disk has no space for what is wanted: not tried again before
+	settled        time.Time // see settle
+	ordinary       int64     // what the newest accept needed, in bytes
 	commits, syncs uint64
 }
 

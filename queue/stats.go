@@ -17,7 +17,8 @@ type Stats struct {
 	Transactions   int                    // in the journal
 	Lazy           int                    // events that wait for a commit to ride on
 	FileBytes      int64
-	UsedBytes      int64 // of the file
+	UsedBytes      int64 // of the file, and has ever been since it was compacted
+	InsideBytes    int64 // of what is used: free again inside
 	FreeBytes      int64 // of the file system
 	SizeMax        int64
 	Commits        uint64 // since the start
@@ -29,12 +30,12 @@ type Stats struct {
 
 // Stats returns the numbers as they are now.
 func (q *Queue) Stats() Stats {
-	free := q.free()
+	free, _, _ := q.left()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	s := Stats{
 		Pending: q.counted.open, ByState: make(map[tideover.State]int), Amounts: maps.Clone(q.counted.amount), Untold: len(q.untold),
-		Transactions: len(q.index), Lazy: len(q.lazy), FileBytes: q.size, UsedBytes: q.used, FreeBytes: free,
+		Transactions: len(q.index), Lazy: len(q.lazy), FileBytes: q.size, UsedBytes: q.used, InsideBytes: q.freed + q.freeing, FreeBytes: free,
 		SizeMax: q.options.SizeMax, Commits: q.commits, Syncs: q.syncs, HeadSeq: q.headSeq, HeadHash: q.headHash,
 		HaveThrough: q.outbox.have,
 	}
