@@ -21,6 +21,14 @@ const patience = 60 * time.Second
 
 func nightly() bool { return os.Getenv("TIDEOVER_NIGHTLY") != "" }
 
+// each is how often something is done in a nightly run, and in any other.
+func each(night, day int) int {
+	if nightly() {
+		return night
+	}
+	return day
+}
+
 // needs skips a test where it cannot run.
 func needs(t *testing.T, programs ...string) {
 	t.Helper()
@@ -43,6 +51,7 @@ type world struct {
 	disk  *disk.Disk
 	dice  *rand.Rand
 	path  string // of the journal
+	over  *ext4  // on top of the disk; nil where the journal lies on it as it is
 	known string
 	said  said
 	lives int
@@ -129,10 +138,22 @@ func (w *world) cut(kind disk.Cut, at int, o order, also func(string)) (words st
 	if words == "" && c.ProcessState.Exited() {
 		words = c.words.String()
 	}
+	w.fail(kind)
+	return words, pending
+}
+
+// fail is a power failure after which the disk comes up again.
+func (w *world) fail(kind disk.Cut) {
+	w.t.Helper()
+	if w.over != nil {
+		w.over.down()
+	}
 	if err := w.disk.Restore(kind, w.dice); err != nil {
 		w.t.Fatal(err)
 	}
-	return words, pending
+	if w.over != nil {
+		w.over.up()
+	}
 }
 
 // look has a last child hold the journal against everything that was said.
@@ -157,17 +178,13 @@ const operationsMost = 250
 // TestPower_CutsLoseNothing cuts the power in the middle of what a shop does.
 func TestPower_CutsLoseNothing(t *testing.T) {
 	needs(t)
-	rounds, each := 2, 25
-	if nightly() {
-		rounds = 20
-	}
 	for kind := range disk.CutsEnd {
 		t.Run(kind.String(), func(t *testing.T) {
 			cuts, pending, answered := 0, 0, 0 // pending: writes and moves that were not synced
-			for round := range rounds {
+			for round := range each(20, 2) {
 				dice := rand.New(rand.NewPCG(uint64(kind), uint64(round)))
 				w := newWorld(t, dice, disk.Options{})
-				for range each {
+				for range 25 {
 					o := order{Tills: []int{1, 3, 8}[dice.IntN(3)], Backup: dice.IntN(4) == 0}
 					words, n := w.cut(kind, 1+dice.IntN(operationsMost), o, nil)
 					if words != "" {
@@ -179,7 +196,7 @@ func TestPower_CutsLoseNothing(t *testing.T) {
 				if words := w.look(); words != "" {
 					t.Fatalf("round %d: %s", round, words)
 				}
-				answered += len(w.said.Of)
+				answered += w.said.answered()
 			}
 			t.Logf("%d cuts, %.1f writes at each that were not synced; %d transactions answered, 0 lost", cuts, float64(pending)/float64(cuts), answered)
 			if answered < 5*cuts || pending < 2*cuts {
@@ -193,11 +210,11 @@ func TestPower_CutsLoseNothing(t *testing.T) {
 // look finds it.
 func TestPower_ADiskThatLiesLoses(t *testing.T) {
 	needs(t)
-	const each = 10
+	const times = 10
 	for kind := range disk.CutsEnd {
 		t.Run(kind.String(), func(t *testing.T) {
 			found := map[string]int{}
-			for round := range each {
+			for round := range times {
 				w := newWorld(t, rand.New(rand.NewPCG(uint64(kind), uint64(round))), disk.Options{})
 				words, _ := w.cut(kind, 300, order{Tills: 3}, func(line string) {
 					if strings.HasPrefix(line, "created") {
@@ -214,8 +231,8 @@ func TestPower_ADiskThatLiesLoses(t *testing.T) {
 					found["all is there"]++
 				}
 			}
-			t.Logf("of %d: %v", each, found)
-			if kind == disk.Lost && found["all is there"] > 0 || found["all is there"] > each/2 {
+			t.Logf("of %d: %v", times, found)
+			if kind == disk.Lost && found["all is there"] > 0 || found["all is there"] > times/2 {
 				t.Errorf("a disk that lies lost nothing: %v", found)
 			}
 		})

@@ -137,9 +137,7 @@ func sweep(t *testing.T, b blow, at int, then afterwards) (status int) {
 		}
 	}
 	if then != cutSoon {
-		if err := w.disk.Restore(kind, w.dice); err != nil {
-			t.Fatal(err)
-		}
+		w.fail(kind)
 	}
 	if words := w.look(); words != "" {
 		failed("after a power failure: %s", words)

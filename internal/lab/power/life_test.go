@@ -137,6 +137,16 @@ func (s *said) hear(line string) {
 	}
 }
 
+// answered returns how many transactions a till was answered.
+func (s *said) answered() (n int) {
+	for _, p := range s.Of {
+		if p.Accepted {
+			n++
+		}
+	}
+	return n
+}
+
 func (l *life) say(what string, words ...any) {
 	l.telling.Lock()
 	defer l.telling.Unlock()
