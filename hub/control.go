@@ -49,10 +49,14 @@ func (se *session) control(ctx context.Context, st *quic.Stream, hello wire.Hell
 	defer se.log.Info("store disconnected")
 	g, ctx := se.group(ctx)
 	g.Go(func() error {
+		open, err := se.sayOpen(st, hello)
+		if err != nil {
+			return err
+		}
 		if err := se.say(ctx, st, hello.HaveThrough, math.MaxUint64); err != nil {
 			return err
 		}
-		if err := se.write(st, wire.TypeCaughtUp, wire.CaughtUp{Through: welcome.GivenOut}); err != nil {
+		if err := se.write(st, wire.TypeCaughtUp, wire.CaughtUp{Through: welcome.GivenOut, Open: open}); err != nil {
 			return err
 		}
 		// What the edge has and this hub does not know it to have: an acknowledgement was lost. The edge acknowledges it anew.
@@ -75,6 +79,30 @@ func (se *session) turnAway(st *quic.Stream, reason wire.Reason, code quic.Appli
 		}
 	}
 	return se.close(code, why)
+}
+
+// sayOpen writes what the store has without an end, to an edge that asks for it, and says whether that was all. It comes before the outbox: what ends
+// meanwhile is found there.
+func (se *session) sayOpen(st *quic.Stream, hello wire.Hello) (all bool, err error) {
+	if hello.Features&wire.FeatureOpen == 0 {
+		return false, nil
+	}
+	open, all, err := se.srv.desk.Open(se.store)
+	if err != nil {
+		return false, err
+	}
+	for _, o := range open {
+		err := se.write(st, wire.TypeOpen, o)
+		if errors.Is(err, wire.ErrMalformed) || errors.Is(err, wire.ErrTooLarge) { // nothing was written; a row is no reason to part
+			se.log.Error("a transaction without an end cannot be told to its edge", "txn", o.Submit.ID.String(), "err", err)
+			all = false
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return all, nil
 }
 
 // say writes what the outbox holds beyond a position, up to another.
@@ -241,7 +269,7 @@ func (se *session) hello(ctx context.Context, hello wire.Hello) (wire.Welcome, e
 		return wire.Welcome{}, err
 	}
 	w, err := se.srv.desk.Hello(ctx, se.store, hello)
-	w.Software, w.Features, w.ReceiptKey = software, wire.FeatureReconcile, se.srv.keys.receiptKey()
+	w.Software, w.Features, w.ReceiptKey = software, wire.FeatureReconcile|wire.FeatureOpen, se.srv.keys.receiptKey()
 	return w, err
 }
 

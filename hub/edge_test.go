@@ -160,6 +160,7 @@ type testEdge struct {
 	enrolled    wire.Enrolled
 	incarnation [16]byte
 	have        uint64
+	features    wire.Features
 }
 
 func newEdge(t *testing.T, token wire.Token) *testEdge {
@@ -260,7 +261,7 @@ func (e *testEdge) hello(conn *quic.Conn) (*quic.Stream, any, error) {
 		return nil, nil, err
 	}
 	st.SetReadDeadline(time.Now().Add(soon))
-	if err := wire.WriteFrame(st, wire.TypeHello, wire.Hello{Incarnation: e.incarnation, HaveThrough: e.have, Software: "test"}); err != nil {
+	if err := wire.WriteFrame(st, wire.TypeHello, wire.Hello{Incarnation: e.incarnation, HaveThrough: e.have, Features: e.features, Software: "test"}); err != nil {
 		return nil, nil, err
 	}
 	_, msg, err := wire.ReadFrame(st, wire.FromHub)

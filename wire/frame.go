@@ -62,6 +62,7 @@ var frameTypes = map[Type]frameType{
 	TypeAck:           frameOf[Ack](FromEdge, SmallMax),
 	TypeTerminals:     frameOf[Terminals](FromEdge, ListMax),
 	TypeTerminalsKept: frameOf[TerminalsKept](FromHub, SmallMax),
+	TypeOpen:          frameOf[Open](FromHub, SubmitMax),
 	TypeGoAway:        frameOf[GoAway](FromHub, SmallMax),
 	TypeAnchor:        frameOf[Anchor](FromEdge, SmallMax),
 	TypeReplayed:      frameOf[Replayed](FromEdge, SmallMax),

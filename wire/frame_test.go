@@ -65,6 +65,8 @@ func samples() []sample {
 		ID: tideover.MakeID("shop-0001", "u1", "k-2"), TerminalUID: "u1", Terminal: "till-1", Key: "k-2", Hash: fill(2),
 		Request: tideover.Request{Kind: tideover.KindRefund, Amount: 1, Currency: "CNY", Original: submit.ID}, CreatedAt: 1,
 	}
+	bare := submit
+	bare.Request.Payload = nil
 	barred := Submit{ID: submit.ID, TerminalUID: "u1", Terminal: "till-1", Key: "k-1"}
 	adopted := confirmation
 	adopted.Adopt, adopted.Corrected, adopted.Outcome.Result = &submit, true, tideover.StateReversed
@@ -93,7 +95,10 @@ func samples() []sample {
 			ID: submit.ID, HubSeq: 7, Outcome: tideover.Outcome{Result: tideover.StateCancelled, Code: "cancelled"}, Adopt: &barred, Asked: true,
 		}},
 		{"confirmation-receipt", TypeConfirmation, proven},
+		{"open", TypeOpen, Open{Submit: bare, State: tideover.StatePending, WaitingFor: "customer"}},
+		{"open-barred", TypeOpen, Open{Submit: barred, State: tideover.StateReversing}},
 		{"caught-up", TypeCaughtUp, CaughtUp{Through: 7}},
+		{"caught-up-open", TypeCaughtUp, CaughtUp{Through: 7, Open: true}},
 		{"ack", TypeAck, Ack{Have: []Position{{ID: submit.ID, HubSeq: 7}, {ID: refund.ID, HubSeq: 8}}}},
 		{"terminals", TypeTerminals, Terminals{Terminals: terminals}},
 		{"terminals-none", TypeTerminals, Terminals{Terminals: []tideover.Terminal{}}},
@@ -318,6 +323,12 @@ func TestValidate_HoldsEachLimit(t *testing.T) {
 		{TypeConfirmation, confirmation(func(c *Confirmation) { c.Adopt = &other })},
 		{TypeConfirmation, confirmation(func(c *Confirmation) { c.Receipt = tideover.Proof{Terminal: long(TerminalMax)} })},
 		{TypeConfirmation, confirmation(func(c *Confirmation) { c.Receipt = tideover.Proof{CreatedAt: -1} })},
+		{TypeOpen, Open{Submit: sampleSubmit(), State: tideover.StatePending}},
+		{TypeOpen, Open{Submit: bare(nil)}},
+		{TypeOpen, Open{Submit: bare(nil), State: tideover.StateApproved}},
+		{TypeOpen, Open{Submit: bare(nil), State: tideover.StateQueued}},
+		{TypeOpen, Open{Submit: bare(nil), State: tideover.StatePending, WaitingFor: long(LabelMax)}},
+		{TypeOpen, Open{Submit: bare(func(s *Submit) { s.Request.Order = "A" }), State: tideover.StatePending}},
 		{TypeAck, Ack{}},
 		{TypeAck, Ack{Have: make([]Position, AckMax+1)}},
 		{TypeAck, Ack{Have: []Position{{ID: fill16(1)}}}},
@@ -455,6 +466,7 @@ func TestFrames_FitWithEveryFieldFull(t *testing.T) {
 		{"balanced", TypeBalanced, Balanced{Ledger: 1<<31 - 1, Platform: 1<<31 - 1, Statement: true, Detail: full(DetailMax)}},
 		{"expire", TypeExpire, Expire{Submit: submit, Outcome: tideover.StateExpired}},
 		{"settle", TypeSettle, Settle{Submit: without, As: tideover.StateApproved, By: full(LabelMax), Reason: full(MessageMax)}},
+		{"open", TypeOpen, Open{Submit: without, State: tideover.StatePending, WaitingFor: full(LabelMax)}},
 		{"replay", TypeReplay, Replay{Submit: without, HubSeq: 1 << 63, Outcome: end.Outcome, Corrected: true}},
 		{"confirmation", TypeConfirmation, adopted},
 		{"refused", TypeRefused, Refused{Reason: ReasonKeyReused, Detail: full(DetailMax), Adopt: &submit, End: &end}},

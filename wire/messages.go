@@ -18,6 +18,7 @@ const (
 	TypeTerminals     Type = 11 // E: the whole list of terminals
 	TypeTerminalsKept Type = 13 // H: that list is committed
 	TypeGoAway        Type = 14 // H: this hub drains; dial another address or again in a while
+	TypeOpen          Type = 15 // H: a transaction without an end, before caught up; only to an edge that has set [FeatureOpen]
 	TypeAnchor        Type = 16 // E: a newer committed head
 	TypeReplayed      Type = 18 // E: every end that the welcome asked for was replayed and answered
 
@@ -56,6 +57,9 @@ type Features uint64
 // The features.
 const (
 	FeatureReconcile Features = 1 << 0 // H: it answers [Reconcile]
+	// FeatureOpen: H: it tells what has no end, if an edge asks; so a sale may leave before its acceptance is on the edge's disk. E: it asks for that
+	// now, since an earlier process of it may have sent what its journal does not have.
+	FeatureOpen Features = 1 << 1
 )
 
 // Hello opens a connection's control stream.
@@ -116,9 +120,20 @@ type Confirmation struct {
 	Receipt tideover.Proof `cbor:"7,keyasint,omitzero"`
 }
 
+// Open is a transaction that the ledger has and that has no end yet.
+type Open struct {
+	Submit Submit `cbor:"1,keyasint"` // without payload; of kind none where the id was barred
+	// State is as [Progress] tells it.
+	State      tideover.State `cbor:"2,keyasint"`
+	WaitingFor string         `cbor:"3,keyasint,omitempty"`
+}
+
 // CaughtUp closes the replay of the outbox.
 type CaughtUp struct {
 	Through uint64 `cbor:"1,keyasint"` // every position up to it was said, or had been acknowledged before
+	// Open: everything that the ledger has of the store was told, as an [Open] or by its end, or had been acknowledged before. Without it, it is
+	// not known what an earlier process of the edge may have sent.
+	Open bool `cbor:"2,keyasint,omitempty"`
 }
 
 // Position is one confirmation: an id, and the outbox position at which its end was told.
@@ -165,7 +180,8 @@ type Submit struct {
 	ExpiresAt   tideover.Millis  `cbor:"8,keyasint,omitempty"` // ledger time; sales only
 	// Again: an earlier copy may have left, and the ledger may have lost it.
 	Again bool `cbor:"9,keyasint,omitempty"`
-	// Anchor is a committed head that has the acceptance. It is kept with the claim, so that a copy of the disk from before is known as one.
+	// Anchor is a committed head that has the acceptance, or the one before it where the sale leaves early ([FeatureOpen]). It is kept with the claim, so
+	// that a copy of the disk from before is known as one.
 	Anchor Anchor `cbor:"10,keyasint,omitzero"`
 }
 

@@ -148,6 +148,16 @@ func (m Confirmation) Validate() error {
 	return c.err()
 }
 
+// Validate returns what breaks a limit, or a state that is an end.
+func (o Open) Validate() error {
+	var c check
+	c.sub("submit", o.Submit.orBarred())
+	c.that(len(o.Submit.Request.Payload) == 0, "a payload where none is wanted")
+	c.that(o.State != tideover.StateNone && slices.Contains(progressStates, o.State), "state %d is not that of a transaction without an end", o.State)
+	c.text("waiting_for", o.WaitingFor, LabelMax)
+	return c.err()
+}
+
 // Validate returns nil: every position is one.
 func (CaughtUp) Validate() error { return nil }
 

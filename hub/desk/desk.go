@@ -44,6 +44,7 @@ type Ledger interface {
 	Row(store string, id tideover.ID) (ledger.Row, error)
 	Request(store string, id tideover.ID) (wire.Submit, error)
 	OpenRows() ([]ledger.Key, error)
+	Open(store string, limit int) (open []wire.Open, complete bool, err error)
 	Outbox(store string, after uint64, limit int) ([]wire.Confirmation, error)
 	Acknowledged(store string, after uint64) ([]tideover.ID, error)
 	Booked(store string, incarnation [16]byte, after ledger.Place, to tideover.Millis, limit int) ([]ledger.Row, error)
@@ -273,6 +274,20 @@ func (d *Desk) Outbox(_ context.Context, store string, after uint64, limit int) 
 		}
 	}
 	return page, err
+}
+
+// openMax is how much without an end a store's edge is told at a hello: as much as the desk may work on for one store, and hardly ever more than a
+// handful. Where there is more, the edge is told that this is not all, and ends nothing by itself until a later hello has fewer.
+const openMax = storeEntriesMax
+
+// Open reads what a store has without an end, and whether that is all. After [Desk.Hello] nothing comes to it but what the present process of the edge
+// sends: a claim is judged by the incarnation that the hello has committed.
+func (d *Desk) Open(store string) (open []wire.Open, complete bool, err error) {
+	open, complete, err = d.ledger.Open(store, openMax)
+	if err == nil && !complete {
+		d.log.Warn("a store has too much without an end to be told at once: its router ends nothing by itself for now", "store", store, "told", len(open))
+	}
+	return open, complete, err
 }
 
 // end is a row's end as its edge hears it.

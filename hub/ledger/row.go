@@ -108,6 +108,14 @@ func (r *Row) Progress() wire.Progress {
 	}
 }
 
+// Open is what an edge hears of a row that has no end, where it may lack it: the request without its payload.
+func (r *Row) Open() wire.Open {
+	p := r.Progress()
+	o := wire.Open{Submit: r.Request, State: p.State, WaitingFor: p.WaitingFor}
+	o.Submit.Request.Payload = nil
+	return o
+}
+
 // Action is what a row needs to be done about it.
 type Action uint8
 

@@ -201,6 +201,37 @@ func openRows(tx *bbolt.Tx) (open []ledger.Key, err error) {
 	return open, err
 }
 
+// Open reads what a store has without an end: at most limit rows, of one moment. complete says that these are all of them. Rows of which nothing was
+// ever heard but through another one are left out; no edge lacks those. The requests have no payload.
+func (l *Ledger) Open(store string, limit int) (open []wire.Open, complete bool, err error) {
+	complete = true
+	err = l.view(func(tx *bbolt.Tx) error {
+		prefix := storeKey(store)
+		for _, index := range [][]byte{bucketOpen, bucketManual} {
+			c := tx.Bucket(index).Cursor()
+			for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Next() {
+				if len(open) == limit {
+					complete = false
+					return nil
+				}
+				var r ledger.Row
+				if err := decode(k, tx.Bucket(bucketRows).Get(k), &r); err != nil {
+					return err
+				}
+				if r.Request.Key == "" {
+					continue
+				}
+				if err := l.show(tx, k, &r.Request); err != nil {
+					return err
+				}
+				open = append(open, r.Open())
+			}
+		}
+		return nil
+	})
+	return open, complete, err
+}
+
 // Acknowledged returns the rows of a store whose end after an outbox position its edge has acknowledged. It reads every row of the store.
 func (l *Ledger) Acknowledged(store string, after uint64) (ids []tideover.ID, err error) {
 	err = l.view(func(tx *bbolt.Tx) error {
