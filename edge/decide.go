@@ -13,6 +13,9 @@ type Past struct {
 	Superseded bool // another incarnation of this store has taken over: for good
 	Restored   bool // the hub holds a head that this journal does not have: it is an older copy
 	Gap        bool // the journal lacks part of the store's past: it was restored, or another router's came before it
+	// Orphans: an earlier process let sales leave while their acceptance was on its way to the disk, and died; and no hub has told yet, all of
+	// it, what it holds open of the store.
+	Orphans bool
 	// LostBefore: what this journal has up to that sequence may have been sent to a ledger that has lost it since; 0 where none was lost.
 	LostBefore uint64
 }
@@ -22,7 +25,7 @@ func (p Past) MayEnd() bool { return p.Complete() }
 
 // Complete says that the journal certainly has everything that the shop has ever pressed. That of a router which was superseded lacks what
 // the other one takes.
-func (p Past) Complete() bool { return p.Caught && !p.Gap && !p.Superseded }
+func (p Past) Complete() bool { return p.Caught && !p.Gap && !p.Superseded && !p.Orphans }
 
 // Welcome is what a hub's welcome says about the past.
 type Welcome struct {

@@ -16,7 +16,8 @@
 //
 // "Expired" and "cancelled" are certain only while no byte can have left, from this process or any other. So they are said by the
 // router alone where all of this holds ([Past.MayEnd], [Record.NeverSent]): the transaction was accepted by this very process and not
-// sent; the hub has answered this process's hello, and its outbox is on disk; no later process has taken over; and the journal has no
+// sent; the hub has answered this process's hello, and its outbox is on disk; no later process has taken over; no earlier one can have sent
+// what the journal never had ([Past.Orphans]); and the journal has no
 // gap: it is the store's only one, and not restored from an older copy. In a journal with a gap a press that looks new may be the
 // repetition of one that another router sent. Everything else is the hub's to say.
 package edge

@@ -78,6 +78,8 @@ type Event struct {
 	Rules     string             `cbor:"20,keyasint,omitempty"` // EventRules: as the configuration has them, every key spelled out
 	// Settlement is of EventSettlement; its items are the entry's sealed part.
 	Settlement *Settlement `cbor:"21,keyasint,omitempty"`
+	// Early is of EventHeard: after it, sales may have left whose acceptance never came to this disk.
+	Early bool `cbor:"24,keyasint,omitempty"`
 }
 
 // Ends says whether the event gives a transaction an end.

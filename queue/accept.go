@@ -131,7 +131,7 @@ func (q *Queue) Accept(ctx context.Context, d edge.Draft, decide func(View) erro
 		if err := mine.apply(add.seq, &e, true); err != nil {
 			panic("queue: " + err.Error())
 		}
-		answer = mine.Transaction
+		mine.fresh = &d.Request
 		b.accepted[d.ID] = mine
 		b.flying = append(b.flying, d.ID)
 		b.open.open++
@@ -142,10 +142,12 @@ func (q *Queue) Accept(ctx context.Context, d edge.Draft, decide func(View) erro
 	}
 	call.land = func() {
 		if mine != nil {
+			mine.fresh = nil // it is read from the disk from now on
 			q.live[mine.ID] = mine
 			q.album.age(mine)
 			q.account(mine, 1)
 			q.changed(mine)
+			answer = mine.Transaction // it may have left meanwhile
 		}
 	}
 	if err := q.submit(call); err != nil {

@@ -220,6 +220,9 @@ func (q *Queue) turn(last bool) error {
 		if err != nil {
 			return err
 		}
+		if !last {
+			q.launch(b)
+		}
 		if len(b.entries) > 0 {
 			if err := q.write(b); err != nil {
 				return err
@@ -347,6 +350,7 @@ func (q *Queue) write(b *batch) error {
 		return err
 	}
 	b.die(".before")
+	q.dieEarly(b)
 	if err := tx.Commit(); err != nil {
 		return err
 	}
@@ -408,6 +412,7 @@ func (q *Queue) land(b *batch, durable []Position) {
 	}
 	for _, id := range b.flying {
 		delete(q.flying, id)
+		delete(q.launched, id)
 	}
 	q.landed.Broadcast()
 	q.crowd.answers(time.Now(), len(b.landing), len(q.requests))
@@ -455,6 +460,7 @@ func (q *Queue) Flush(ctx context.Context) error {
 func (q *Queue) Close() error {
 	q.mu.Lock()
 	failed := q.stopped != nil
+	q.clearEarly()
 	q.mu.Unlock()
 	var err error
 	if !failed {

@@ -33,6 +33,9 @@ type Options struct {
 	// Durable is told the hub's ends that have just become durable, or that were told again and are. It is called by the committer
 	// after the commit; it must not block, nor call the queue's methods that write. It may be nil.
 	Durable func([]Position)
+	// Overlap says whether sales may leave now while their acceptance is on its way to the disk; see [Queue.Early]. It is asked by the
+	// committer under the queue's lock: it must not block, nor call the queue. nil: never.
+	Overlap func() bool
 }
 
 const (
@@ -404,6 +407,7 @@ func (q *Queue) note(seq uint64, e *edge.Event) bool {
 			q.epoch = e.Epoch
 			q.epochSince = max(q.epochSince, seq) // it may be known already, and ride this commit
 		}
+		q.early.disk = e.Early
 		return false
 	case edge.EventLedgerTime:
 		q.ledgerNoted = e.Ledger
@@ -442,6 +446,7 @@ func (q *Queue) begin(f *os.File) error {
 	}
 	q.seq = q.headSeq + seqStep
 	q.started, q.ledgerTime, q.epochNoted = q.seq, q.ledgerNoted, q.epoch
+	q.early.noted = q.early.disk
 	for _, id := range q.refold {
 		r, err := q.fold(id)
 		if err != nil {

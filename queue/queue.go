@@ -35,6 +35,8 @@ type Queue struct {
 	index     map[tideover.ID]uint64 // newest committed event of every transaction
 	untold    map[tideover.ID]struct{}
 	flying    map[tideover.ID]struct{} // in the commit that is under way, with a change that memory does not show before it is done
+	launched  map[tideover.ID]*record  // of flying: accepted, and handed out before that is on disk; see [Queue.Early]
+	early     early
 	watch     map[tideover.ID]chan struct{}
 	feeds     map[string][]*Feed           // by the terminal's uid
 	terminals map[string]tideover.Terminal // by uid
@@ -92,7 +94,7 @@ func newQueue(o Options, s sealer) *Queue {
 	q := &Queue{
 		options: o, log: o.Log, seal: s, submitted: make(chan struct{}, 1), over: make(chan struct{}),
 		live: make(map[tideover.ID]*record), index: make(map[tideover.ID]uint64), untold: make(map[tideover.ID]struct{}),
-		flying: make(map[tideover.ID]struct{}), watch: make(map[tideover.ID]chan struct{}), feeds: make(map[string][]*Feed),
+		flying: make(map[tideover.ID]struct{}), launched: make(map[tideover.ID]*record), watch: make(map[tideover.ID]chan struct{}), feeds: make(map[string][]*Feed),
 		terminals: make(map[string]tideover.Terminal), work: newLineup(), counted: counts{amount: make(map[string]int64)},
 		album: newAlbum(), parts: newParts(),
 	}

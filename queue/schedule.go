@@ -338,6 +338,9 @@ func (q *Queue) Back(id tideover.ID, rest time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	r := q.live[id]
+	if r == nil {
+		r = q.launched[id]
+	}
 	if r == nil || r.slot.place != placeOut {
 		return
 	}

@@ -130,7 +130,7 @@ func (q *Queue) CaughtUp(through uint64) {
 func (q *Queue) hear(through uint64) (seq uint64) {
 	q.caughtUp = through
 	seq = q.draw()
-	heard := &edge.Event{Type: edge.EventHeard, At: now(), HubSeq: through, Epoch: q.epochNoted}
+	heard := &edge.Event{Type: edge.EventHeard, At: now(), HubSeq: through, Epoch: q.epochNoted, Early: q.early.noted}
 	q.enqueue(entry{seq: seq, event: heard, lazy: true}, true)
 	return seq
 }
@@ -203,10 +203,19 @@ func (q *Queue) HaveThrough() uint64 {
 func (q *Queue) Move(id tideover.ID, cause tideover.Cause, n edge.Note) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if err := q.calm(id); err != nil {
-		return err
+	early := q.launched[id]
+	if cause != tideover.CauseSent {
+		early = nil // the hub's word waits until there is a record that it is about
 	}
-	r, err := q.find(id)
+	if early == nil {
+		if err := q.calm(id); err != nil {
+			return err
+		}
+	}
+	r, err := early, q.stopped
+	if r == nil {
+		r, err = q.find(id)
+	}
 	if err == nil && r == nil {
 		err = ErrUnknown
 	}
@@ -218,6 +227,10 @@ func (q *Queue) Move(id tideover.ID, cause tideover.Cause, n edge.Note) error {
 	}
 	if q.seq-max(q.headSeq, q.started) >= seqStep-1 {
 		return errTooMany
+	}
+	if early != nil {
+		r.Move(cause, n, q.draw(), now()) // nobody sees it before its commit
+		return nil
 	}
 	q.live[id] = r
 	q.change(r, func() { r.Move(cause, n, q.draw(), now()) })

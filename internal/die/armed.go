@@ -4,11 +4,13 @@
 package die
 
 import (
+	"math/rand/v2"
 	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 var (
@@ -31,3 +33,12 @@ func At(point string) {
 		select {}
 	}
 }
+
+// Armed says whether a point is the armed one.
+func Armed(point string) bool { return point == armed }
+
+// lingerMax is longer than a hub on the same machine takes for a transaction.
+const lingerMax = 30 * time.Millisecond
+
+// Linger lets what has left go as far as it may: another way each time.
+func Linger() { time.Sleep(rand.N(lingerMax)) }
