@@ -127,6 +127,7 @@ var open = []State{StateQueued, StateHeld, StateSent, StatePending, StateInDoubt
 var transitions = func() []Transition {
 	t := []Transition{
 		{StateNone, CauseAccepted, StateQueued, DiskNothing, DiskAccepted},
+		// A sale's acceptance may still be on its way to the disk. Nobody hears of either state before it is there.
 		{StateQueued, CauseSent, StateSent, DiskAccepted, DiskAccepted},
 		{StateQueued, CauseReopened, StateInDoubt, DiskAccepted, DiskAccepted},
 		{StateSent, CauseReopened, StateInDoubt, DiskAccepted, DiskAccepted},

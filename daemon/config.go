@@ -45,6 +45,8 @@ type Config struct {
 // HubConfig says where the hub is.
 type HubConfig struct {
 	Addresses []string `toml:"addresses"` // HOST:PORT, UDP, tried in order; from the enrolment where empty
+	// Overlap: a sale leaves while its record is on its way to the disk; its till is answered after both, as ever.
+	Overlap bool `toml:"overlap"`
 }
 
 // UplinkConfig is one way out of the shop.
@@ -67,6 +69,7 @@ type RetentionConfig struct {
 func DefaultConfig() Config {
 	return Config{
 		StateDir: "/var/lib/tideover", Lang: tideover.Chinese, Endpoint: terminal.DefaultConfig(), Admin: control.DefaultConfig(),
+		Hub:    HubConfig{Overlap: true},
 		Limits: rules.DefaultLimits(), Duplicates: rules.DefaultDuplicates(),
 		Retention: RetentionConfig{Final: 720 * time.Hour},
 	}

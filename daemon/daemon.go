@@ -97,6 +97,7 @@ func open(c Config, log *slog.Logger) (*Router, error) {
 	r.queue, err = queue.Open(queue.Options{
 		Path: QueuePath(c.StateDir), Key: id.QueueKey, Store: id.Store, Log: log,
 		Durable: func(have []queue.Position) { r.session.durable(have) },
+		Overlap: func() bool { return r.forward.overlap() },
 	})
 	if err != nil {
 		return nil, err
@@ -105,7 +106,8 @@ func open(c Config, log *slog.Logger) (*Router, error) {
 	boot := boottime.ID()
 	r.receipts = newReceipts(id.Store, c.StateDir, r.queue, log)
 	r.forward = &forwarder{queue: r.queue, clock: clock, boot: boot, secret: id.StoreSecret[:], receipts: r.receipts, log: log}
-	r.session = &session{forwarder: r.forward, ledger: id.Ledger}
+	r.forward.past.Orphans = r.queue.Orphans()
+	r.session = &session{forwarder: r.forward, ledger: id.Ledger, overlaps: c.Hub.Overlap}
 	rand.Read(r.session.incarnation[:])
 	link := link(c)
 	link.TLS = id.TLS(func() time.Time { return judgeTime(clock, r.queue, id.EnrolledAt) })

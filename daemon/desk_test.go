@@ -44,7 +44,7 @@ func newHouse(t *testing.T) *house {
 func (h *house) open(t *testing.T) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	q, err := queue.Open(queue.Options{Path: h.path, Key: h.key, Store: "shop-0001", SizeMax: h.sizeMax, Log: log})
+	q, err := queue.Open(queue.Options{Path: h.path, Key: h.key, Store: "shop-0001", SizeMax: h.sizeMax, Log: log, Overlap: func() bool { return h.session.overlap() }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,8 @@ func (h *house) open(t *testing.T) {
 		queue: q, clock: newLedgerClock(), boot: thisBoot, secret: []byte("secret"), receipts: newReceipts("shop-0001", filepath.Dir(h.path), q, log),
 		log: log,
 	}
-	h.session = &session{forwarder: f, ctx: ctx, ledger: [16]byte{1}, incarnation: [16]byte{2}}
+	f.past.Orphans = q.Orphans()
+	h.session = &session{forwarder: f, ctx: ctx, ledger: [16]byte{1}, incarnation: [16]byte{2}, overlaps: true}
 	h.desk = &desk{
 		store: "shop-0001", secret: []byte("secret"), boot: thisBoot, judge: &judge{queue: q, boot: thisBoot, log: log}, queue: q, books: newBooks(q, nil), clock: f.clock,
 		tills: &tills{queue: q, log: log, changed: func() {}}, closing: h.closed.Load, past: f.Past,

@@ -48,8 +48,9 @@ type forwarder struct {
 	receipts *receipts
 	log      *slog.Logger
 
-	mu   sync.Mutex // guards what follows
-	past edge.Past
+	mu    sync.Mutex // guards what follows
+	past  edge.Past
+	lists bool // the hub that was heard last tells, if asked, what it holds open
 }
 
 // carriers are the places of one kind of transactions.
@@ -387,6 +388,34 @@ func (f *forwarder) adopt(r wire.Refused) error {
 	default:
 		return errors.New("the hub sent no record")
 	}
+}
+
+// overlap says whether sales may leave while their acceptance is on its way to the disk: what is lost with this process has to be found again by the
+// next one. The queue asks it under its own lock.
+func (f *forwarder) overlap() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.lists && f.past.Complete()
+}
+
+// found takes what the ledger has without an end. What this journal does not have an earlier process has sent and not kept: it is entered. Of what it
+// has, a byte has left, whatever this process knows.
+func (f *forwarder) found(o wire.Open) error {
+	id := o.Submit.ID
+	_, err := f.queue.Get(id)
+	if errors.Is(err, queue.ErrUnknown) {
+		f.log.Warn("the hub has a transaction that this router has no record of: it was sent by a process that ended before its record was on the disk",
+			"txn", id, "state", o.State.String())
+	}
+	if err := f.queue.Adopt(*f.draftOf(o.Submit)); err != nil {
+		return err
+	}
+	cause, ok := tideover.Told(o.State)
+	if !ok {
+		cause = tideover.CauseDoubt
+	}
+	f.move(id, cause, edge.Note{WaitingFor: o.WaitingFor})
+	return nil
 }
 
 // draftOf is what a journal that has lost a record needs to enter it again.

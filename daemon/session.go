@@ -22,6 +22,7 @@ type session struct {
 	*forwarder
 	ctx         context.Context // ends with the process
 	ledger      [16]byte        // pinned at enrolment
+	overlaps    bool            // as configured
 	incarnation [16]byte
 
 	mu      sync.Mutex      // guards what follows
@@ -33,7 +34,12 @@ type session struct {
 // Hello implements uplink.Peer.
 func (s *session) Hello() wire.Hello {
 	at := s.anchor()
+	var features wire.Features
+	if s.Past().Orphans {
+		features |= wire.FeatureOpen
+	}
 	return wire.Hello{
+		Features:    features,
 		Incarnation: s.incarnation, Seq: at.Seq, Head: at.Head, HaveThrough: s.queue.HaveThrough(),
 		Software: "tideover " + tideover.Version, Terminals: wire.TerminalsDigest(s.queue.Terminals()),
 		Journal: s.queue.Journal(), Highest: s.queue.Highest(), Epoch: s.queue.Epoch(),
@@ -70,7 +76,10 @@ func (s *session) Welcome(addr string, hello wire.Hello, w wire.Welcome) error {
 			return err
 		}
 	}
-	s.learn(func(p *edge.Past) { *p = p.Welcomed(said) })
+	s.learn(func(p *edge.Past) {
+		*p = p.Welcomed(said)
+		s.lists = w.Features&wire.FeatureOpen != 0
+	})
 	s.hear(w)
 	return nil
 }
@@ -117,6 +126,9 @@ func (s *session) lastWelcome() (w wire.Welcome, at tideover.Millis) {
 	return s.welcome, s.said
 }
 
+// Open implements uplink.Peer.
+func (s *session) Open(o wire.Open) error { return s.found(o) }
+
 // Confirm implements uplink.Peer.
 func (s *session) Confirm(c wire.Confirmation) error { return s.confirm(c) }
 
@@ -124,12 +136,20 @@ func (s *session) Confirm(c wire.Confirmation) error { return s.confirm(c) }
 func (s *session) CaughtUp(c wire.CaughtUp) error {
 	w := s.heard()
 	s.queue.CaughtUp(c.Through)
+	whole := c.Open || !s.Past().Orphans
+	if whole {
+		s.queue.Early(s.overlaps && w.Features&wire.FeatureOpen != 0)
+	}
 	if err := s.queue.Flush(s.ctx); err != nil {
 		if _, full := errors.AsType[*tideover.Refusal](err); !full || !s.Past().Caught {
 			return err
 		}
 		// The disk is full. A link that is given up for that could bring nothing to its end any more.
 		s.log.Error("the ends that the hub has told find no room on the disk", "err", err)
+		whole = false
+	}
+	if whole {
+		s.learn(func(p *edge.Past) { p.Orphans = false })
 	}
 	s.mu.Lock()
 	s.home = true

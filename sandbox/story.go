@@ -265,13 +265,21 @@ func (p *teller) newRouter(ctx context.Context) error {
 
 // press sends a press once, and does not wait for what becomes of it.
 func (p *teller) press(ctx context.Context, till int, what string, amount int64) (tideover.Transaction, error) {
+	x, err := p.send(ctx, till, what, amount)
+	if err == nil {
+		p.line(till, what, amount, x)
+	}
+	return x, err
+}
+
+// send has a till make a press for the first time.
+func (p *teller) send(ctx context.Context, till int, what string, amount int64) (tideover.Transaction, error) {
 	t, key := p.tills[till], p.key(till, what)
 	t.Keep(key, Press{Kind: tideover.KindSale, Amount: amount, Currency: currency, Order: what})
 	x, err := t.send(ctx, key, 0)
 	if err != nil {
 		return x, fmt.Errorf("%s sells %s: %w", t.Name, what, err)
 	}
-	p.line(till, what, amount, x)
 	return x, nil
 }
 
@@ -280,11 +288,19 @@ func (p *teller) atPlatform(ctx context.Context, till int, what string, amount i
 	if err := p.shop.Slow(inTheMiddle); err != nil {
 		return tideover.ID{}, err
 	}
-	x, err := p.press(ctx, till, what, amount)
+	t, key := p.tills[till], p.key(till, what)
+	x, err := p.send(ctx, till, what, amount)
+	if err == nil {
+		err = p.until(ctx, func() bool { return p.shop.Platform.Count(x.ID).Calls > 0 })
+	}
 	if err != nil {
 		return x.ID, err
 	}
-	return x.ID, p.until(ctx, func() bool { return p.shop.Platform.Count(x.ID).Calls > 0 })
+	if x, err = t.send(ctx, key, 0); err != nil { // the same key says where it is by now
+		return x.ID, fmt.Errorf("%s sells %s: %w", t.Name, what, err)
+	}
+	p.line(till, what, amount, x)
+	return x.ID, nil
 }
 
 // cancel has a press undone, and does not wait for that.

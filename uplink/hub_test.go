@@ -324,6 +324,13 @@ func (p *testPeer) Confirm(c wire.Confirmation) error {
 	return nil
 }
 
+func (p *testPeer) Open(o wire.Open) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.note("open %s", o.Submit.Key)
+	return nil
+}
+
 func (p *testPeer) CaughtUp(c wire.CaughtUp) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

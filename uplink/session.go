@@ -202,6 +202,10 @@ func (s *session) hear() error {
 			if err := s.u.peer.Confirm(m); err != nil {
 				s.log.Warn("confirmation not taken", "txn", m.ID, "err", err)
 			}
+		case wire.Open:
+			if err := s.u.peer.Open(m); err != nil {
+				return err
+			}
 		case wire.CaughtUp:
 			if err := s.u.peer.CaughtUp(m); err != nil {
 				return err

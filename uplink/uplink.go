@@ -25,6 +25,9 @@ type Peer interface {
 	Welcome(addr string, hello wire.Hello, w wire.Welcome) error
 	// Confirm takes an end. It may come again, and for an id that no call asked about.
 	Confirm(wire.Confirmation) error
+	// Open takes what the ledger has without an end, and this edge may lack. It comes before CaughtUp, where the hello asked for it. An error ends the
+	// connection.
+	Open(wire.Open) error
 	// CaughtUp says that everything in the outbox at hello was given to Confirm. An error ends the connection.
 	CaughtUp(wire.CaughtUp) error
 	// Terminals returns the whole list of terminals; it is sent where the hub keeps another one.
