@@ -100,6 +100,9 @@ var doors = []struct{ from, to, why string }{
 	{"cmd/tideover-sandbox", "sandbox", "tells the story"},
 	{"bench", root, "reads the transactions that it measures; the programs run as processes"},
 	{"bench", "bench/rounds", "measures in rounds"},
+	{"bench", "queue", "measures the queue alone"},
+	{"bench", "edge", "hands it drafts"},
+	{"bench", "internal/lab/disk", "measures on a disk that is slow, or that counts"},
 }
 
 // testDoors is what the tests of a room may import beyond its doors.

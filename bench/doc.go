@@ -5,7 +5,14 @@
 // rounds' ratios with their range. The programs measured are the real ones: built here, run as processes of their own, spoken to
 // over the same loopback as the floor.
 //
-// The queue alone is measured beside other stores by a module of its own, bench/peers, which says what is compared there.
+// The document has sections. Each is measured by itself and says when: `-only accept,alone` measures some again and leaves the others.
+// Where a section has a limit, the run says at its end how the figure stands to it; with -strict a missed one is an error:
+//
+//	go run ./bench -strict -peers=
+//
+// The queue alone is measured beside other stores by a module of its own, bench/peers, which says what is compared there. Disks that are
+// slow, or that count, are file systems in user space (internal/lab/disk): they need root and /dev/fuse, and a section that lacks them says
+// so.
 //
 // Floors:
 //   - empty handler: an HTTP server in a process of its own that reads the request and answers a Transaction of the usual size;

@@ -30,6 +30,8 @@ type house struct {
 	hubAddr  string
 	platform http.Server
 	hub      *exec.Cmd // nil while the cable is cut
+
+	states map[string]string // where the state of an edge lies, by its name, where that is elsewhere
 }
 
 // build compiles both programs into dir, as they are shipped.
@@ -84,6 +86,14 @@ func (h *house) enroll(ctx context.Context, name string) error {
 }
 
 func (h *house) path(name string) string { return filepath.Join(h.dir, name) }
+
+// state is the folder of an edge's state.
+func (h *house) state(name string) string {
+	if dir, ok := h.states[name]; ok {
+		return dir
+	}
+	return h.path(name)
+}
 
 // command runs one to its end; its answer is read into v where v is not nil.
 func (h *house) command(ctx context.Context, v any, program string, args ...string) error {
@@ -141,14 +151,14 @@ func end(cmd *exec.Cmd) {
 	cmd.Wait()
 }
 
-// edge is a running edge.
-type edge struct {
+// router is a running edge.
+type router struct {
 	cmd *exec.Cmd
 	url string // of its endpoint
 }
 
 // kill ends an edge that nobody needs any more, with everything that it still holds.
-func (e *edge) kill() {
+func (e *router) kill() {
 	e.cmd.Process.Kill()
 	e.cmd.Wait()
 }
@@ -162,13 +172,13 @@ func (h *house) configureEdge(store, name string) (addr string, err error) {
 	}
 	addr = "127.0.0.1:" + port
 	config := fmt.Sprintf("store = %q\nstate_dir = %q\n[endpoint]\nlisten = %q\naccess = \"open\"\ntill_rate = 0\n[admin]\nsocket = %q\nweb = \"\"\n"+
-		"[hub]\naddresses = [%q]\n[limits]\noffline_count_max = 0\n", store, h.path(name), addr, h.path(name+".sock"), h.hubAddr)
+		"[hub]\naddresses = [%q]\n[limits]\noffline_count_max = 0\n", store, h.state(name), addr, h.path(name+".sock"), h.hubAddr)
 	return addr, os.WriteFile(h.path(name+".toml"), []byte(config), 0o600)
 }
 
 // startEdge starts an edge with a queue that holds nothing yet: of a new store, or, while the cable is cut, a copy of the template,
 // whose store the hub never hears of.
-func (h *house) startEdge(ctx context.Context, name string) (*edge, error) {
+func (h *house) startEdge(ctx context.Context, name string) (*router, error) {
 	store := name
 	if h.hub == nil {
 		store = template
@@ -179,35 +189,44 @@ func (h *house) startEdge(ctx context.Context, name string) (*edge, error) {
 	}
 	if h.hub != nil {
 		err = h.enroll(ctx, name)
-	} else if err = os.CopyFS(h.path(name), os.DirFS(h.path(template))); err == nil {
-		err = private(h.path(name))
+	} else if err = os.CopyFS(h.state(name), os.DirFS(h.path(template))); err == nil {
+		err = private(h.state(name))
 	}
 	if err != nil {
 		return nil, err
 	}
+	return h.run(ctx, name, addr)
+}
+
+// run starts an edge that is configured to serve at an address, and waits until it does.
+func (h *house) run(ctx context.Context, name, addr string) (*router, error) {
 	logs, err := os.Create(h.path(name + ".log"))
 	if err != nil {
 		return nil, err
 	}
 	defer logs.Close()
-	e := &edge{cmd: exec.CommandContext(ctx, h.path("tideover"), "run", "--config", h.path(name+".toml")), url: "http://" + addr}
+	e := &router{cmd: exec.CommandContext(ctx, h.path("tideover"), "run", "--config", h.path(name+".toml")), url: "http://" + addr}
 	e.cmd.Stderr, e.cmd.Stdout = logs, logs
 	if err := e.cmd.Start(); err != nil {
 		return nil, err
 	}
-	err = until(ctx, upMax, func() bool {
-		resp, err := http.Get(e.url + "/v1/health")
-		if err == nil {
-			resp.Body.Close()
-		}
-		return err == nil
-	})
-	if err != nil {
+	if err = up(ctx, e.url); err != nil {
 		end(e.cmd)
 		said, _ := os.ReadFile(h.path(name + ".log"))
 		return nil, fmt.Errorf("the edge does not come up: %w\n%s", err, said)
 	}
 	return e, nil
+}
+
+// up waits until a program's endpoint answers.
+func up(ctx context.Context, url string) error {
+	return until(ctx, upMax, func() bool {
+		resp, err := http.Get(url + "/v1/health")
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err == nil
+	})
 }
 
 // private gives a copied state directory the modes that the edge insists on.
@@ -224,7 +243,7 @@ func private(dir string) error {
 }
 
 // connected waits until the edge reaches the hub.
-func (e *edge) connected(ctx context.Context) error {
+func (e *router) connected(ctx context.Context) error {
 	return until(ctx, upMax, func() bool {
 		var health struct{ Hub string }
 		resp, err := http.Get(e.url + "/v1/health")
@@ -237,7 +256,7 @@ func (e *edge) connected(ctx context.Context) error {
 }
 
 // rssBytes reads the edge's resident memory, now and at its highest.
-func (e *edge) rssBytes() (now, peak int64, err error) {
+func (e *router) rssBytes() (now, peak int64, err error) {
 	f, err := os.Open(fmt.Sprintf("/proc/%d/status", e.cmd.Process.Pid))
 	if err != nil {
 		return 0, 0, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"sync/atomic"
 
 	"github.com/quic-go/quic-go"
@@ -18,7 +19,8 @@ var tillCounts = []int{1, 8, 64}
 // measurement holds the floors and the house for as long as a run lasts.
 type measurement struct {
 	options options
-	house   *house
+	dir     string // of everything that is written meanwhile
+	house   *house // nil until a section needs it, as are the floors
 	floor   string // URL of the HTTP floors
 	echo    *quic.Conn
 	sync    *rounds.Floor
@@ -26,50 +28,70 @@ type measurement struct {
 	closers []func()
 }
 
-func newMeasurement(ctx context.Context, o options, dir string) (*measurement, error) {
-	m := &measurement{options: o}
-	if err := m.prepare(ctx, dir); err != nil {
-		m.close()
-		return nil, err
+// live starts everything that the sections about running programs need, once; what it started before it failed is ended by close.
+func (m *measurement) live(ctx context.Context) (err error) {
+	if m.house != nil {
+		return nil
 	}
-	return m, nil
-}
-
-// prepare starts everything; what it started before it failed is ended by close.
-func (m *measurement) prepare(ctx context.Context, dir string) (err error) {
 	say("building and enrolling")
-	m.house = &house{dir: dir}
+	m.house = &house{dir: m.dir}
 	m.closers = append(m.closers, m.house.stop)
 	if err := m.house.open(ctx); err != nil {
 		return err
 	}
-	addr, stop, err := child(ctx, "floor", dir)
+	addr, stop, err := child(ctx, "floor", m.dir)
 	if err != nil {
 		return err
 	}
 	m.floor = "http://" + addr
 	m.closers = append(m.closers, stop)
-	if addr, stop, err = child(ctx, "echo", dir); err != nil {
+	if addr, stop, err = child(ctx, "echo", m.dir); err != nil {
 		return err
 	}
 	m.closers = append(m.closers, stop)
 	if m.echo, err = dialEcho(ctx, addr); err != nil {
 		return err
 	}
-	if m.sync, err = rounds.NewFloor(dir, 1); err != nil {
-		return err
+	m.sync, stop, err = runFloor(ctx, m.dir)
+	m.closers = append(m.closers, stop)
+	return err
+}
+
+// runFloor starts a floor of one sync a batch in a folder.
+func runFloor(ctx context.Context, dir string) (f *rounds.Floor, stop func(), err error) {
+	if f, err = rounds.NewFloor(dir, 1); err != nil {
+		return nil, func() {}, err
 	}
 	syncing, stopSync := context.WithCancel(ctx)
-	go m.sync.Run(syncing)
-	m.closers = append(m.closers, stopSync)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		f.Run(syncing)
+	}()
+	return f, func() {
+		stopSync()
+		<-ended
+		f.Close()
+	}, nil
+}
+
+// cut ends the hub: from here on what is measured is accepting alone, as in an outage.
+func (m *measurement) cut(ctx context.Context) error {
+	if err := m.live(ctx); err != nil {
+		return err
+	}
+	m.house.cut()
 	return nil
 }
 
 func (m *measurement) close() {
-	for _, c := range m.closers {
+	for _, c := range slices.Backward(m.closers) {
 		c()
 	}
 }
+
+// name makes one for a folder or a store that nothing had before.
+func (m *measurement) name(of string) string { return fmt.Sprintf("%s-%d", of, m.presses.Add(1)) }
 
 func say(format string, args ...any) { fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...) }
 
@@ -82,38 +104,6 @@ func (m *measurement) accepting(tills []till, url string) rounds.Operation {
 		_, err := tills[i].sell(ctx, url, m.key(), "0", http.StatusAccepted)
 		return err
 	}
-}
-
-// results of a whole run.
-type results struct {
-	accepts  []accepts
-	confirms []confirms
-	memory   memory
-	options  options
-}
-
-func (m *measurement) all(ctx context.Context) (r results, err error) {
-	r.options = m.options
-	for _, tills := range tillCounts {
-		c, err := m.confirm(ctx, tills)
-		if err != nil {
-			return r, fmt.Errorf("confirmed round trip, %d tills: %w", tills, err)
-		}
-		r.confirms = append(r.confirms, c)
-	}
-	if r.memory, err = m.memory(ctx); err != nil {
-		return r, fmt.Errorf("memory: %w", err)
-	}
-	// From here on the cable is cut: what is measured is accepting alone, as in an outage.
-	m.house.cut()
-	for _, tills := range tillCounts {
-		a, err := m.accept(ctx, tills)
-		if err != nil {
-			return r, fmt.Errorf("durable accept, %d tills: %w", tills, err)
-		}
-		r.accepts = append(r.accepts, a)
-	}
-	return r, nil
 }
 
 // accepts is the durable accept through HTTP, and its floors.
@@ -130,7 +120,7 @@ func (m *measurement) accept(ctx context.Context, tills int) (accepts, error) {
 	var sum, server, rate []float64
 	for round := range m.options.rounds {
 		say("durable accept, %d tills, round %d", tills, round+1)
-		e, err := m.house.startEdge(ctx, fmt.Sprintf("accept-%d-%d", tills, round))
+		e, err := m.house.startEdge(ctx, m.name("accept"))
 		if err != nil {
 			return r, err
 		}
@@ -172,7 +162,7 @@ const (
 // confirm measures 200s of an edge, hub and platform that answer at once.
 func (m *measurement) confirm(ctx context.Context, tills int) (confirms, error) {
 	r := confirms{tills: tills}
-	e, err := m.house.startEdge(ctx, fmt.Sprintf("confirm-%d", tills))
+	e, err := m.house.startEdge(ctx, m.name("confirm"))
 	if err != nil {
 		return r, err
 	}
@@ -215,7 +205,7 @@ type memory struct {
 // memory reads the resident memory of an edge after eight tills have sold, heard and acknowledged.
 func (m *measurement) memory(ctx context.Context) (r memory, err error) {
 	say("memory after %d transactions", m.options.transactions)
-	e, err := m.house.startEdge(ctx, "memory")
+	e, err := m.house.startEdge(ctx, m.name("memory"))
 	if err != nil {
 		return r, err
 	}

@@ -6,12 +6,14 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 )
 
-// peers builds and runs the program that measures the queue beside other stores, and returns its section of the document.
-func peers(ctx context.Context, o options) (section string, err error) {
+// peersSection builds and runs the program that measures the queue beside other stores.
+func peersSection(ctx context.Context, m *measurement) (string, []verdict, error) {
+	o := m.options
 	if o.peers == "" {
-		return "", nil
+		return "", nil, nil
 	}
 	cmd := exec.CommandContext(ctx, "go", "run", "-C", o.peers, ".",
 		"-rounds", strconv.Itoa(o.rounds), "-each", o.each.String(), "-dir", o.dir)
@@ -20,7 +22,8 @@ func peers(ctx context.Context, o options) (section string, err error) {
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("other stores: %w; -peers= leaves them out", err)
+		return "", nil, fmt.Errorf("other stores: %w; -peers= leaves them out", err)
 	}
-	return "\n" + string(out), nil
+	_, text, _ := strings.Cut(string(out), "\n") // its own heading
+	return strings.TrimLeft(text, "\n"), nil, nil
 }

@@ -20,6 +20,21 @@ type Operation func(ctx context.Context, till int) error
 // Press lets each till do one operation after the other until enough says so, given how many it has done and how long all have been
 // at it. The first error ends it.
 func Press(ctx context.Context, tills int, enough func(n int, since time.Duration) bool, op Operation) (Load, error) {
+	var p presses
+	if err := p.add(ctx, tills, enough, op); err != nil {
+		return Load{}, err
+	}
+	return p.load(), nil
+}
+
+// presses are what tills did so far, and how long that took in all.
+type presses struct {
+	took    []time.Duration
+	elapsed time.Duration
+}
+
+// add lets tills press once more.
+func (p *presses) add(ctx context.Context, tills int, enough func(n int, since time.Duration) bool, op Operation) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	took := make([][]time.Duration, tills)
@@ -38,20 +53,20 @@ func Press(ctx context.Context, tills int, enough func(n int, since time.Duratio
 		})
 	}
 	all.Wait()
-	elapsed := time.Since(begin).Seconds()
-	if err := context.Cause(ctx); err != nil {
-		return Load{}, err
+	p.elapsed += time.Since(begin)
+	for _, t := range took {
+		p.took = append(p.took, t...)
 	}
-	flat := slices.Sorted(func(yield func(time.Duration) bool) {
-		for _, till := range took {
-			for _, t := range till {
-				if !yield(t) {
-					return
-				}
-			}
-		}
-	})
-	return Load{P50: flat[len(flat)/2], P99: flat[len(flat)*99/100], PerSec: float64(len(flat)) / elapsed}, nil
+	return context.Cause(ctx)
+}
+
+func (p *presses) load() Load {
+	slices.Sort(p.took)
+	n := len(p.took)
+	if n == 0 {
+		return Load{}
+	}
+	return Load{P50: p.took[n/2], P99: p.took[n*99/100], PerSec: float64(n) / p.elapsed.Seconds()}
 }
 
 // Lasting is enough after a time.
@@ -102,16 +117,27 @@ func milliseconds(all []Load, figure func(Load) time.Duration) string {
 // Ratio is how many times b is in a.
 func Ratio(a, b time.Duration) float64 { return float64(a) / float64(b) }
 
-// Interleave lets so many tills do each operation for a time, one after the other, after a quarter of that as a warm-up of all.
+// turns is into how many the time of an operation is cut: what slows a shared machine down for a second slows all operations down.
+const turns = 5
+
+// Interleave lets so many tills do each operation for a time, in turn, after a quarter of that as a warm-up of all.
 func Interleave(ctx context.Context, tills int, each time.Duration, ops []Operation) ([]Load, error) {
-	took := make([]Load, len(ops))
-	for _, d := range []time.Duration{each / 4, each} {
+	for _, op := range ops {
+		if _, err := Press(ctx, tills, Lasting(each/4), op); err != nil {
+			return nil, err
+		}
+	}
+	all := make([]presses, len(ops))
+	for range turns {
 		for i, op := range ops {
-			var err error
-			if took[i], err = Press(ctx, tills, Lasting(d), op); err != nil {
+			if err := all[i].add(ctx, tills, Lasting(each/turns), op); err != nil {
 				return nil, err
 			}
 		}
+	}
+	took := make([]Load, len(ops))
+	for i := range all {
+		took[i] = all[i].load()
 	}
 	return took, nil
 }
