@@ -154,7 +154,7 @@ func (q *Queue) due() time.Duration {
 	defer q.mu.Unlock()
 	now := time.Now()
 	switch {
-	case len(q.requests) > 0 || len(q.again) > 0:
+	case len(q.requests) > 0 || len(q.again) > 0 || q.exchanging != nil:
 		return 0
 	case now.Before(q.lazyRetry):
 		return q.lazyRetry.Sub(now)
@@ -230,6 +230,9 @@ func (q *Queue) turn(last bool) error {
 		}
 		q.land(b, again)
 		if err := q.growAhead(); err != nil {
+			return err
+		}
+		if err := q.exchange(); err != nil {
 			return err
 		}
 		q.mu.Lock()
@@ -358,6 +361,9 @@ func (q *Queue) write(b *batch) error {
 	q.crowd.took = time.Since(began)
 	q.mu.Lock()
 	q.headSeq, q.headHash = last, hash
+	if b.classes[classAccept] {
+		q.sold = began
+	}
 	q.commits++
 	q.syncs += 2
 	q.mu.Unlock()

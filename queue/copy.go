@@ -197,73 +197,106 @@ func duplicate(f *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
-// fillCopy has bbolt write the copy. Nothing is synced: the file is, in the end, and has no name before.
-func fillCopy(f *os.File, h head, through Anchor, from source, mark uint64) (used int64, err error) {
+// copier has bbolt write entries into a new file. Nothing is synced: the file is, in the end, and has no name before.
+type copier struct {
+	db      *bbolt.DB
+	last    Anchor // the newest entry that was put
+	waiting []copying
+}
+
+// copying is an entry that waits for the next commit of a copier.
+type copying struct{ key, value, sealed []byte }
+
+// newCopier makes the file a queue's without entries. bbolt closes f in the end.
+func newCopier(f *os.File, h head) (*copier, error) {
 	db, err := bbolt.Open(f.Name(), 0o600, &bbolt.Options{
-		PageSize: pageSize, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, NoSync: true, NoGrowSync: true,
-		OpenFile: func(name string, _ int, _ os.FileMode) (*os.File, error) { return duplicate(f) },
+		PageSize: pageSize, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, NoSync: true, NoGrowSync: true, InitialMmapSize: mapAhead,
+		OpenFile: func(string, int, os.FileMode) (*os.File, error) { return f, nil },
 	})
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	h.schema = schemaNow // a copy is written as everything is today, also one of an older file
+	if err := furnish(db, h); err != nil {
+		db.Close()
+		return nil, err
+	}
+	return &copier{db: db, last: Anchor{Hash: h.genesis()}}, nil
+}
+
+// put takes the next entry.
+func (c *copier) put(seq uint64, raw []byte, link [hashSize]byte, sealed []byte) error {
+	if c.last = (Anchor{seq, chain(c.last.Hash, seq, raw)}); c.last.Hash != link {
+		return errChain
+	}
+	c.waiting = append(c.waiting, copying{seqKey(seq), encodeValue(raw, link), append([]byte(nil), sealed...)})
+	return nil
+}
+
+// rest writes what was put.
+func (c *copier) rest() error {
+	if len(c.waiting) == 0 {
+		return nil
+	}
+	err := c.db.Update(func(tx *bbolt.Tx) error {
+		journal, parts := tx.Bucket(bucketJournal), tx.Bucket(bucketSealed)
+		journal.FillPercent, parts.FillPercent = 1, 1
+		for _, c := range c.waiting {
+			if err := journal.Put(c.key, c.value); err != nil {
+				return err
+			}
+			if len(c.sealed) == 0 {
+				continue
+			}
+			if err := parts.Put(c.key, c.sealed); err != nil {
+				return err
+			}
+		}
+		return journal.SetSequence(c.last.Seq)
+	})
+	c.waiting = c.waiting[:0]
+	return err
+}
+
+// finish makes the last commit once more, so that both meta pages tell of the whole, and returns how much of the file is in use.
+func (c *copier) finish() (used int64, err error) {
+	if err := c.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketJournal).SetSequence(c.last.Seq) }); err != nil {
+		return 0, err
+	}
+	err = c.db.View(func(tx *bbolt.Tx) error { used = tx.Size(); return nil })
+	return used, err
+}
+
+// fillCopy writes the whole of a copy.
+func fillCopy(f *os.File, h head, through Anchor, from source, mark uint64) (used int64, err error) {
+	again, err := duplicate(f)
 	if err != nil {
 		return 0, err
 	}
-	defer db.Close()
-	h.schema = schemaNow // a copy is written as everything is today, also one of an older file
-	if err := furnish(db, h); err != nil {
+	c, err := newCopier(again, h)
+	if err != nil {
 		return 0, err
 	}
-	type copying struct{ key, value, sealed []byte }
-	var waiting []copying
-	last := Anchor{Hash: h.genesis()}
-	put := func(seq uint64, raw []byte, link [hashSize]byte, sealed []byte) error {
-		if last = (Anchor{seq, chain(last.Hash, seq, raw)}); last.Hash != link {
-			return errChain
-		}
-		waiting = append(waiting, copying{seqKey(seq), encodeValue(raw, link), append([]byte(nil), sealed...)})
-		return nil
-	}
-	rest := func() error {
-		if len(waiting) == 0 {
-			return nil
-		}
-		err := db.Update(func(tx *bbolt.Tx) error {
-			journal, parts := tx.Bucket(bucketJournal), tx.Bucket(bucketSealed)
-			journal.FillPercent, parts.FillPercent = 1, 1
-			for _, c := range waiting {
-				if err := journal.Put(c.key, c.value); err != nil {
-					return err
-				}
-				if len(c.sealed) == 0 {
-					continue
-				}
-				if err := parts.Put(c.key, c.sealed); err != nil {
-					return err
-				}
-			}
-			return journal.SetSequence(last.Seq)
-		})
-		waiting = waiting[:0]
-		return err
-	}
-	if err := from(put, rest); err != nil {
+	defer c.db.Close()
+	if err := from(c.put, c.rest); err != nil {
 		return 0, err
 	}
-	if through.Seq != 0 && last != through {
-		return 0, fmt.Errorf("%w: the copy ends at entry %d, and should at %d", ErrDamaged, last.Seq, through.Seq)
+	if through.Seq != 0 && c.last != through {
+		return 0, fmt.Errorf("%w: the copy ends at entry %d, and should at %d", ErrDamaged, c.last.Seq, through.Seq)
 	}
 	if mark != 0 {
-		seq := max(last.Seq, mark) + 2*seqStep
+		seq := max(c.last.Seq, mark) + 2*seqStep
 		raw := encodeEvent(&edge.Event{Type: edge.EventGap, At: now()})
-		if err := put(seq, raw, chain(last.Hash, seq, raw), nil); err != nil {
+		if err := c.put(seq, raw, chain(c.last.Hash, seq, raw), nil); err != nil {
 			return 0, err
 		}
-		if err := rest(); err != nil {
+		if err := c.rest(); err != nil {
 			return 0, err
 		}
 	}
-	// The last commit is made twice, so that both meta pages tell of the whole.
-	if err := db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketJournal).SetSequence(last.Seq) }); err != nil {
+	if used, err = c.finish(); err != nil {
 		return 0, err
 	}
-	err = db.View(func(tx *bbolt.Tx) error { used = tx.Size(); return nil })
-	return used, errors.Join(err, db.Close())
+	return used, c.db.Close()
 }

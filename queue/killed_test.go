@@ -67,6 +67,29 @@ var deeds = map[string]deed{
 		},
 		holds: holdsCopied,
 	},
+	"compact, hot": {
+		begin: beginJournal, sells: true,
+		do: func(ctx context.Context, q *Queue, _ string) error {
+			_, err := q.Compact(ctx)
+			return err
+		},
+	},
+	"compact, cold": {
+		begin: beginJournal,
+		ready: func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "before"), []byte(entriesSum(killedJournal(dir))), 0o600)
+		},
+		do: func(_ context.Context, _ *Queue, dir string) error {
+			_, err := CompactFile(killedJournal(dir), testKey, testStore)
+			return err
+		},
+		holds: func(t *testing.T, dir string, _ bool) {
+			before, err := os.ReadFile(filepath.Join(dir, "before"))
+			if is := entriesSum(killedJournal(dir)); err != nil || is != string(before) {
+				t.Fatalf("the entries are not what they were: %s, %s, %v", is, before, err)
+			}
+		},
+	},
 	"restore": {
 		begin: func(t *testing.T, dir string) {
 			beginJournal(t, dir)
@@ -126,6 +149,21 @@ func sumOf(path string) string {
 		return err.Error()
 	}
 	return fmt.Sprintf("%x", sha256.Sum256(b))
+}
+
+// entriesSum tells journals apart by what is in them.
+func entriesSum(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return err.Error()
+	}
+	defer f.Close()
+	sum := sha256.New()
+	err = entriesOf(f)(func(seq uint64, raw []byte, link [hashSize]byte, sealed []byte) error {
+		fmt.Fprintf(sum, "%d %x %x %x\n", seq, raw, link, sealed)
+		return nil
+	}, noRest)
+	return fmt.Sprintf("%x %v", sum.Sum(nil), err)
 }
 
 // wholeFile looks at all of a file that nobody has open, and changes nothing.

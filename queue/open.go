@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -134,6 +135,11 @@ func load(o Options, known schema) (q *Queue, older uint32, err error) {
 			f.Close()
 		}
 	}()
+	// A process that was killed in a compaction or a restore may have left this file with a name that a power cut takes away again: nothing is
+	// answered before the name is on disk.
+	if err := syncFolder(filepath.Dir(o.Path)); err != nil {
+		return nil, 0, err
+	}
 	w, err := newWalker(f)
 	if err != nil {
 		return nil, 0, err

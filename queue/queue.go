@@ -76,6 +76,11 @@ type Queue struct {
 	ended    bool  // Run has ended: over is closed
 	refold   []tideover.ID
 
+	compacting sync.Mutex // one compaction at a time
+	compacted  time.Time  // when the newest one began
+	exchanging *exchange  // what the committer is to put in the file's place
+	sold       time.Time  // when the newest accept was committed
+
 	size, used     int64     // of the file, and of it below bbolt's high water
 	freed, freeing int64     // bytes of free pages below that: for the next commit, and for a later one
 	fullUntil      time.Time // the disk has no space for what is wanted: not tried again before

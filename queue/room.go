@@ -252,9 +252,11 @@ func (q *Queue) Full() bool {
 
 // left returns how many bytes the file system has left for this user, and how many of them are left to others; told is false where it does
 // not tell.
-func (q *Queue) left() (left, floor int64, told bool) {
+func (q *Queue) left() (left, floor int64, told bool) { return leftAt(q.options.Path) }
+
+func leftAt(path string) (left, floor int64, told bool) {
 	var s unix.Statfs_t
-	if unix.Statfs(q.options.Path, &s) != nil {
+	if unix.Statfs(path, &s) != nil {
 		return 0, 0, false
 	}
 	unit := int64(s.Bsize)

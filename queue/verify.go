@@ -291,7 +291,12 @@ func (q *Queue) look(read func(*bbolt.Tx) error) (err error) {
 // that lets the file grow waits for one look at most. rest is called after each look but a broken one. visit's slices are valid during the call. It returns where the journal says that it
 // ends. Errors: visit's, as ErrDamaged with the entry's number; ErrDamaged, ErrStopped, ctx's.
 func (q *Queue) eachEntry(ctx context.Context, visit entryVisitor, rest func() error) (sequence uint64, err error) {
-	for next, more := uint64(0), true; more; {
+	return q.eachEntryFrom(ctx, 0, visit, rest)
+}
+
+// eachEntryFrom is eachEntry of the entries from a sequence on.
+func (q *Queue) eachEntryFrom(ctx context.Context, next uint64, visit entryVisitor, rest func() error) (sequence uint64, err error) {
+	for more := true; more; {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"math/bits"
 	"os"
 )
 
@@ -45,6 +46,15 @@ type walker struct {
 	seen  []uint64 // a bit for each page
 	metas [2][]byte
 	root  uint64
+}
+
+// used returns how many bytes the pages have that the walk has come to.
+func (w *walker) used() int64 {
+	n := 2 // meta pages
+	for _, word := range w.seen {
+		n += bits.OnesCount64(word)
+	}
+	return int64(n) * pageSize
 }
 
 // damage is something that no queue's file has.

@@ -41,6 +41,8 @@ var elsewhere = map[string]string{
 	"queue.migrate": "TestMigrate_DiesAnywhere of package queue: a file of an earlier version is opened", "queue.migrate.moved": "the same",
 	"queue.backup": "a backup", "queue.backup.renamed": "a backup",
 	"queue.restore": "a restore", "queue.restore.kept": "a restore", "queue.restore.renamed": "a restore", "queue.restore.synced": "a restore",
+	"queue.compact": "TestCompact_DiesAnywhere of package queue: a compaction", "queue.compact.copying": "a compaction",
+	"queue.compact.copied": "a compaction", "queue.compact.renamed": "a compaction",
 	"hub.books":    "the tests of hub/ledger/bolt: a ledger of an earlier version is opened",
 	"hub.giveback": "the tests of hub/desk: a claim that waits for its turn while the hub drains, behind 512 calls",
 }
