@@ -110,6 +110,7 @@ var testDoors = []struct{ from, to, why string }{
 	{"terminal", "internal/openapi", "its answers are held to its description"},
 	{"daemon", "internal/openapi", "the description's examples are sent to the real desk"},
 	{"cmd/tideover", "hub", "its scripts enrol with a real hub"},
+	{"sandbox", "internal/lab/disk", "the power of a campaign's router and hub fails"},
 	{"sandbox", "control", "a campaign's technician settles what needs a person"},
 	{"sandbox", "rules", "what was accepted is judged again by the rules that it names"},
 	{"hub/desk", "hub/ledger/bolt", "tried over the real ledger"},

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"tideover/internal/lab/disk"
 )
 
 // TestMain lets the test's own executable be the shop's hub and edge.
@@ -16,6 +18,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && (os.Args[1] == asHub || os.Args[1] == asEdge) {
 		os.Exit(Main(context.Background(), os.Args[1:], Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 	}
+	disk.Private()
 	status := m.Run()
 	if built.dir != "" {
 		os.RemoveAll(built.dir)
