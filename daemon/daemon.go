@@ -96,8 +96,9 @@ func open(c Config, log *slog.Logger) (*Router, error) {
 	r := &Router{config: c, log: log, started: time.Now(), id: id, netmon: netmon.New(log)}
 	r.queue, err = queue.Open(queue.Options{
 		Path: QueuePath(c.StateDir), Key: id.QueueKey, Store: id.Store, Log: log,
-		Durable: func(have []queue.Position) { r.session.durable(have) },
-		Overlap: func() bool { return r.forward.overlap() },
+		Durable:   func(have []queue.Position) { r.session.durable(have) },
+		Overlap:   func() bool { return r.forward.overlap() },
+		Retention: queue.Retention{Payload: c.Retention.Payload},
 	})
 	if err != nil {
 		return nil, err

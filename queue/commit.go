@@ -82,8 +82,10 @@ type batch struct {
 	lastRow  func() int64 // see Queue.lastRow; nil once it was asked
 	rows     int64        // bytes that are needed in a row, with the last leaf, for the first rowed entries
 	rowed    int
-	owed     int64 // bytes that stay free beside a reserve
-	full     bool  // there is no room for all that waited
+	owed     int64    // bytes that stay free beside a reserve
+	full     bool     // there is no room for all that waited
+	space    int64    // bytes that may be written where nothing is added
+	erased   []uint64 // entries whose sealed part goes
 	need     int64
 	classes  [classOwn + 1]bool
 	ends     bool
@@ -160,10 +162,15 @@ func (q *Queue) due() time.Duration {
 		return q.lazyRetry.Sub(now)
 	case len(q.lazy) >= lazyCountMax || q.seq-max(q.headSeq, q.started) >= seqForce:
 		return 0
-	case q.lazySince.IsZero():
-		return restIdle
 	}
-	return max(0, q.options.LazyMax-now.Sub(q.lazySince))
+	wait := restIdle
+	if !q.lazySince.IsZero() {
+		wait = max(0, q.options.LazyMax-now.Sub(q.lazySince))
+	}
+	if erase, some := q.erasures.next(now, q.options.LazyMax); some && q.holds == 0 {
+		wait = min(wait, erase)
+	}
+	return wait
 }
 
 // submit hands a request to the committer and waits for its answer. If ctx ends first the change may still be made.
@@ -223,7 +230,7 @@ func (q *Queue) turn(last bool) error {
 		if !last {
 			q.launch(b)
 		}
-		if len(b.entries) > 0 {
+		if len(b.entries)+len(b.erased) > 0 {
 			if err := q.write(b); err != nil {
 				return err
 			}
@@ -284,6 +291,8 @@ func (q *Queue) collect(last bool) (*batch, []Position, error) {
 	if q.seq-max(q.headSeq, q.started) >= seqForce && len(b.entries) == 0 {
 		b.add(markEntry(q.draw()), 0)
 	}
+	q.erase(b)
+	q.committing = true
 	return b, again, nil
 }
 
@@ -303,6 +312,7 @@ func (q *Queue) ride(b *batch, requests []*request) error {
 	if b.room, err = q.makeRoom(own, others); err != nil {
 		return err
 	}
+	b.space = b.room.all()
 	ridden := 0
 	for ridden < len(q.lazy) && b.add(q.lazy[ridden], 0) {
 		ridden++
@@ -330,10 +340,10 @@ func (q *Queue) write(b *batch) error {
 	journal, parts := tx.Bucket(bucketJournal), tx.Bucket(bucketSealed)
 	journal.FillPercent, parts.FillPercent = 1, 1 // keys only grow
 	hash := q.headHash                            // only the committer writes it
-	var last uint64
+	last := q.headSeq
 	for i := range b.entries {
 		e := &b.entries[i]
-		if e.seq <= last || e.seq <= q.headSeq {
+		if e.seq <= last {
 			panic("queue: sequences out of order") // before it reaches the disk
 		}
 		last = e.seq
@@ -346,6 +356,11 @@ func (q *Queue) write(b *batch) error {
 			if err := parts.Put(seqKey(e.seq), e.sealed); err != nil {
 				return err
 			}
+		}
+	}
+	for _, seq := range b.erased {
+		if err := parts.Delete(seqKey(seq)); err != nil {
+			return err
 		}
 	}
 	// Where the journal ends stands apart from the journal: a page that is older than the rest does not go unseen at the next open.
@@ -384,6 +399,9 @@ func (b *batch) die(when string) {
 	if b.undoes {
 		die.At("queue.cancel" + when)
 	}
+	if len(b.erased) > 0 {
+		die.At("queue.erase" + when)
+	}
 	if b.rules {
 		die.At("queue.rules" + when)
 	}
@@ -420,6 +438,7 @@ func (q *Queue) land(b *batch, durable []Position) {
 		delete(q.flying, id)
 		delete(q.launched, id)
 	}
+	q.committing = false
 	q.landed.Broadcast()
 	q.crowd.answers(time.Now(), len(b.landing), len(q.requests))
 	q.mu.Unlock()

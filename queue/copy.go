@@ -38,6 +38,7 @@ func (q *Queue) Backup(ctx context.Context, path string) (Copied, error) {
 	if err != nil {
 		return Copied{}, fmt.Errorf("back up the queue: %w", err)
 	}
+	defer q.still()()
 	var through Anchor
 	through.Seq, through.Hash = q.Head()
 	return backup(path, q.options.Key, h, through, func(put entryVisitor, rest func() error) error {

@@ -12,7 +12,8 @@
 //     go through it. [Queue.Verify] and [VerifyFile] look at every entry, and hold the chain against anchors.
 //   - Rules are the shop's, as text that the queue only compares. Each version is an entry, and each accepted event names the one that
 //     judged it.
-//   - The sealed part is the payload and the instrument under AES-256-GCM, with the transaction's id as associated data.
+//   - The sealed part is the payload and the instrument under AES-256-GCM, with the transaction's id as associated data. It stands in a bucket
+//     of its own, by the entry's sequence, and is erased once an end was delivered: see [Retention].
 //   - The committer is the one goroutine that writes: [Queue.Run]. It takes everything that waits into one commit.
 //   - A parcel is a transaction handed out to be carried to the hub, with its request opened.
 //   - A proof is what the hub told for a receipt of an end; it stands in that end's event.

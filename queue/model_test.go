@@ -33,6 +33,7 @@ type paper struct {
 	undo      bool // a cancel is asked, and not answered
 	hubSeq    uint64
 	draft     edge.Draft
+	passed    bool            // an end of it was delivered or acknowledged: its payload may be gone, for good
 	proof     tideover.Millis // marks what was told for the receipt of that end; 0: nothing was
 }
 
@@ -216,7 +217,7 @@ func (m *model) tell(t *rapid.T, k *modelled, adopt *edge.Draft) {
 	cause, _ := tideover.Told(result)
 	err := m.s.q.End(e)
 	if adopt != nil && (!k.paper.there || k.draft.Hash != adopt.Hash && !k.barred()) {
-		k.draft, k.sent, k.paper.there, k.paper.draft = *adopt, true, true, *adopt
+		k.draft, k.sent, k.paper.there, k.paper.draft, k.paper.passed = *adopt, true, true, *adopt, false
 		if next, refused := tideover.Next(k.state, tideover.CauseDoubt); refused == nil {
 			k.state = next
 		}
@@ -264,7 +265,7 @@ func (m *model) deliver(t *rapid.T) {
 	k := m.pick(t)
 	m.s.q.Delivered(k.draft.ID, m.s.get(k.draft.ID).Seq)
 	if k.state.Final() {
-		k.paper.delivered = true
+		k.paper.delivered, k.paper.passed = true, true
 	}
 }
 
@@ -276,7 +277,7 @@ func (m *model) acknowledge(t *rapid.T) {
 		t.Fatalf("acknowledge on %s: %+v, %v", k.state, acked, err)
 	}
 	if err == nil {
-		k.paper.acked = true
+		k.paper.acked, k.paper.passed = true, true
 	}
 	m.flush()
 }
@@ -337,6 +338,11 @@ func (m *model) bar(t *rapid.T) {
 	m.flush()
 }
 
+// has says whether a request has the payload that it should: none is missing before its end was delivered.
+func (k *modelled) has(r tideover.Request) bool {
+	return string(r.Payload) == string(k.draft.Request.Payload) && r.Instrument == k.draft.Request.Instrument || k.paper.passed && len(r.Payload) == 0 && r.Instrument == ""
+}
+
 // work takes everything that there is to do, and gives it back.
 func (m *model) work(t *rapid.T) {
 	want := 0
@@ -360,7 +366,7 @@ func (m *model) work(t *rapid.T) {
 		}
 		k := m.all[p.Key]
 		if k == nil || seen[p.ID] || p.Hash != k.draft.Hash || p.Request.Amount != k.draft.Request.Amount ||
-			string(p.Request.Payload) != string(k.draft.Request.Payload) || p.NeverSent() == k.sent || p.State != k.state {
+			!k.has(p.Request) || p.NeverSent() == k.sent || p.State != k.state {
 			t.Fatalf("parcel %+v; want %+v", p, k)
 		}
 		seen[p.ID] = true
@@ -392,6 +398,9 @@ func (m *model) compare(t *rapid.T) {
 			t.Fatalf("got %+v; want %+v", tx, k)
 		}
 		k.seq = tx.Seq
+		if p, err := m.s.q.Parcel(k.draft.ID); err != nil || !k.has(p.Request) {
+			t.Fatalf("its request is %+v, %v; want that of %+v", p.Request, err, k)
+		}
 		_, proof, current, err := m.s.q.Receipt(k.draft.ID)
 		if err != nil || current != (tx.Final() && k.paper.proof != 0) || current && proof.CreatedAt != k.paper.proof {
 			t.Fatalf("the receipt is of %+v, current %v, %v; want %+v", proof, current, err, k)

@@ -29,8 +29,9 @@ type Options struct {
 	// still have some room.
 	SizeMax int64
 	// LazyMax is how long what is written lazily waits for a commit to ride on; 0 is [LazyMaxDefault].
-	LazyMax time.Duration
-	Log     *slog.Logger
+	LazyMax   time.Duration
+	Retention Retention
+	Log       *slog.Logger
 	// Durable is told the hub's ends that have just become durable, or that were told again and are. It is called by the committer
 	// after the commit; it must not block, nor call the queue's methods that write. It may be nil.
 	Durable func([]Position)
@@ -360,6 +361,7 @@ func migrate(f *os.File, w *walker, o Options, l layout, known schema, h head) e
 
 // replay builds memory from the journal.
 func (q *Queue) replay(w *walker, l layout, h head) (err error) {
+	began := time.Now()
 	refold := make(map[tideover.ID]bool) // had events after they were closed: folded again once bbolt can be read
 	q.headSeq, q.headHash, err = scan(w, l, h, func(seq uint64, e *edge.Event, sealed bool) error {
 		if !q.note(seq, e) {
@@ -383,8 +385,15 @@ func (q *Queue) replay(w *walker, l layout, h head) (err error) {
 			r = &record{}
 			q.live[e.ID] = r
 		}
+		had := r.sealed
 		if err := r.apply(seq, e, false); err != nil {
 			return err
+		}
+		if !sealed && r.sealed == seq {
+			r.sealed = 0 // erased
+		}
+		if had != 0 && passes(e.Type) {
+			q.erasures.pass(had, e.ID, seq, e.At, began)
 		}
 		if r.closed() {
 			delete(q.live, e.ID)
@@ -461,6 +470,8 @@ func (q *Queue) begin(f *os.File) error {
 		q.parts.set(r)
 		if !r.closed() {
 			q.live[id] = r
+		} else if r.sealed != 0 {
+			q.erasures.pass(r.sealed, id, r.last, r.UpdatedAt, time.Now()) // it may be erased already
 		}
 	}
 	q.refold = nil

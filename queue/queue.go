@@ -67,6 +67,9 @@ type Queue struct {
 	epochSince              uint64
 	reports                 reports
 	strides                 strides
+	erasures                erasures
+	holds                   int    // looks that nothing may vanish under, see still
+	committing              bool   // a batch was made, and has not landed
 	rules                   Rules  // the newest on disk; its Seq is 0 where there are none
 	gap                     bool   // see NoteGap
 	gapAt                   uint64 // the sequence at which it was noted
@@ -101,7 +104,7 @@ func newQueue(o Options, s sealer) *Queue {
 		live: make(map[tideover.ID]*record), index: make(map[tideover.ID]uint64), untold: make(map[tideover.ID]struct{}),
 		flying: make(map[tideover.ID]struct{}), launched: make(map[tideover.ID]*record), watch: make(map[tideover.ID]chan struct{}), feeds: make(map[string][]*Feed),
 		terminals: make(map[string]tideover.Terminal), work: newLineup(), counted: counts{amount: make(map[string]int64)},
-		album: newAlbum(), parts: newParts(),
+		album: newAlbum(), parts: newParts(), erasures: erasures{keep: o.Retention.Payload},
 	}
 	q.landed = sync.NewCond(&q.mu)
 	return q
@@ -145,11 +148,15 @@ func (q *Queue) change(r *record, step func()) {
 // apply makes an event part of a record. The table refusing one here is a fault of this program, and must not reach the disk.
 // Callers hold mu.
 func (q *Queue) apply(r *record, seq uint64, e *edge.Event) {
+	had := r.sealed
 	q.change(r, func() {
 		if err := r.apply(seq, e, true); err != nil {
 			panic(fmt.Sprintf("queue: %v", err))
 		}
 	})
+	if had != 0 && passes(e.Type) {
+		q.erasures.pass(had, r.ID, seq, e.At, time.Now())
+	}
 }
 
 // later makes an event part of a record at once, and of the journal with a later commit. Callers hold mu.

@@ -11,6 +11,8 @@ type record struct {
 
 	body uint64 // journal sequence of the event that holds its request
 	last uint64 // journal sequence of its newest event
+	// sealed is the entry of which it has a sealed part on disk; 0 where it has none. Of what was read from disk it is the entry that had one.
+	sealed uint64
 
 	unwritten int               // events of it that no commit holds yet
 	fresh     *tideover.Request // its request, while the event that holds it is unwritten
@@ -26,7 +28,9 @@ func (r *record) apply(seq uint64, e *edge.Event, fresh bool) error {
 		return err
 	}
 	if e.Accepted != nil {
-		r.body = seq
+		if r.body, r.sealed = seq, 0; e.Digest != [hashSize]byte{} {
+			r.sealed = seq
+		}
 	}
 	r.last = seq
 	return nil

@@ -287,13 +287,24 @@ func (q *Queue) Unpack(p *Parcel) error {
 		return fmt.Errorf("entry %d is not the request of %s: %w", p.body, p.ID, ErrDamaged)
 	}
 	p.Request = e.Accepted.Request
-	if missing := len(sealed) == 0 && e.Digest != [hashSize]byte{}; missing && !p.Final() && p.HubSeq == 0 {
-		return fmt.Errorf("entry %d: %w: %w", p.body, errMissing, ErrDamaged)
+	if len(sealed) == 0 && e.Digest != [hashSize]byte{} {
+		if q.needs(p) {
+			return fmt.Errorf("entry %d: %w: %w", p.body, errMissing, ErrDamaged)
+		}
+		return nil
 	}
 	if err := q.seal.open(p.ID, sealed, &p.Request); err != nil {
 		return fmt.Errorf("entry %d: the sealed part cannot be opened (%w): %w", p.body, err, ErrDamaged)
 	}
 	return nil
+}
+
+// needs says whether the sealed part of a parcel must still be there: an end may have been delivered since it was made.
+func (q *Queue) needs(p *Parcel) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	r := q.live[p.ID]
+	return r != nil && r.body == p.body && !r.Final() && !r.Undo && r.HubSeq == 0
 }
 
 // Parcel returns a transaction as [Queue.Next] would, without handing it out. Errors: ErrUnknown, ErrStopped, ErrDamaged.

@@ -155,12 +155,8 @@ type vacancies map[tideover.ID]uint64
 
 // note takes the next entry into account.
 func (v vacancies) note(seq uint64, e *edge.Event, sealed []byte) {
-	switch e.Type {
-	case edge.EventDelivered, edge.EventAcknowledged, edge.EventDropped, edge.EventAdopted:
+	if passes(e.Type) {
 		delete(v, e.ID)
-	case edge.EventNone, edge.EventAccepted, edge.EventEnded, edge.EventEndedHere, edge.EventHeld, edge.EventReleased, edge.EventUndo,
-		edge.EventSettle, edge.EventBuried, edge.EventTerminal, edge.EventHeard, edge.EventLedgerTime, edge.EventMark, edge.EventBarred,
-		edge.EventGap, edge.EventRetry, edge.EventRules, edge.EventSettlement, edge.EventTypesEnd:
 	}
 	if len(sealed) == 0 && e.Digest != [hashSize]byte{} {
 		v[e.ID] = seq

@@ -244,6 +244,7 @@ func (q *Queue) verify(ctx context.Context, seal *sealer, anchors []Anchor) (Aud
 	}
 	a := newAuditor(h.genesis(), anchors)
 	a.seal = seal
+	defer q.still()()
 	if err != nil || [16]byte(h.Genesis[:]) != q.journal {
 		a.damaged(tideover.Textf("the record at the file's beginning was changed", "文件开头的记录被改动"))
 		return a.Audit, nil
