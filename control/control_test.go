@@ -162,6 +162,10 @@ func (h *house) Backup(context.Context, string) (control.Backup, error) {
 	return control.Backup{}, nil
 }
 
+func (h *house) Compact(context.Context) (control.Compacted, error) {
+	return control.Compacted{BeforeBytes: 9, AfterBytes: 3}, nil
+}
+
 func (h *house) VerifyJournal(_ context.Context, anchor string) (control.Journal, error) {
 	if anchor == "bad" {
 		return control.Journal{}, control.Refused("busy", tideover.Textf("busy", "忙"), tideover.Text{})

@@ -66,6 +66,9 @@ type Backend interface {
 	// Backup writes a copy of the journal to path, which is absolute, and opens it. It may take minutes, and delays nobody.
 	Backup(ctx context.Context, path string) (Backup, error)
 
+	// Compact makes the journal's file as small as what it holds. It may take minutes, and delays nobody but for an instant.
+	Compact(ctx context.Context) (Compacted, error)
+
 	// Reconcile compares all sides of a day. With All it calls each for every transaction before it returns, and returns its first error.
 	Reconcile(ctx context.Context, q ReconcileQuery, each func(tideover.Compared) error) (tideover.Reconciliation, error)
 
@@ -168,6 +171,7 @@ func (s *Server) handler() http.Handler {
 	m.Handle("GET /v1/journal/verify", s.allowed(slow(s.write, s.verify)))
 	m.Handle("GET /v1/check", s.allowed(slow(s.write, s.checkStore)))
 	m.Handle("POST /v1/backup", s.allowed(slow(s.write, s.backup)))
+	m.Handle("POST /v1/compact", s.allowed(slow(s.write, func(r *http.Request) (any, error) { return s.backend.Compact(r.Context()) })))
 	m.Handle("GET /v1/reconcile", s.allowed(s.reconcile))
 	m.Handle("GET /v1/terminals", s.answer(func(r *http.Request) (any, error) { return s.backend.Terminals(r.Context()) }))
 	m.Handle("POST /v1/terminals/pair", s.answer(s.pair))

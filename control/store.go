@@ -16,6 +16,7 @@ type Check struct {
 	Journal                    // every entry of it
 	Sealed     int             `json:"sealed"` // sealed parts, each of which the key opens
 	Bytes      int64           `json:"bytes"`  // of the file
+	InUse      int64           `json:"in_use"` // of them that hold something
 	FileSystem string          `json:"file_system"`
 	FreeBytes  int64           `json:"free_bytes"` // that are left there
 	Warnings   []tideover.Text `json:"warnings"`
@@ -29,6 +30,15 @@ type Backup struct {
 	Transactions int    `json:"transactions"`
 	Seq          uint64 `json:"seq"`  // the journal's entry with which it ends
 	Head         string `json:"head"` // the chain's hash there, hexadecimal
+}
+
+// Compacted is a journal whose file was made as small as what it holds: `tideover compact`.
+type Compacted struct {
+	Path          string  `json:"path"`
+	BeforeBytes   int64   `json:"before_bytes"`
+	AfterBytes    int64   `json:"after_bytes"`
+	TookMillis    float64 `json:"took_ms"`
+	StalledMillis float64 `json:"stalled_ms"` // commits waited so long, in the end; 0 where no daemon ran
 }
 
 // Restored is a journal that was put back to a copy: `tideover restore`.
@@ -60,6 +70,12 @@ func (s *Server) backup(r *http.Request) (any, error) {
 func (c *Client) Backup(ctx context.Context, path string) (b Backup, err error) {
 	err = c.patient().call(ctx, http.MethodPost, "/v1/backup", backupRequest{Path: path}, &b)
 	return b, err
+}
+
+// Compact has the daemon compact its journal.
+func (c *Client) Compact(ctx context.Context) (made Compacted, err error) {
+	err = c.patient().call(ctx, http.MethodPost, "/v1/compact", struct{}{}, &made)
+	return made, err
 }
 
 // storeWait bounds a call that reads the whole journal: half a gigabyte on a slow router takes minutes.

@@ -98,8 +98,9 @@ type Endpoint struct {
 type Storage struct {
 	Path        string `json:"path"`
 	FileBytes   int64  `json:"file_bytes"`
-	FreeBytes   int64  `json:"free_bytes"` // of the file system
-	Commits     uint64 `json:"commits"`    // since the start
+	InsideBytes int64  `json:"inside_bytes"` // of the file: was in use, and is free again; a compaction gives it back
+	FreeBytes   int64  `json:"free_bytes"`   // of the file system
+	Commits     uint64 `json:"commits"`      // since the start
 	Syncs       uint64 `json:"syncs"`
 	Seq         uint64 `json:"seq"`          // of the last committed event
 	Head        string `json:"head"`         // the chain's hash there, hexadecimal

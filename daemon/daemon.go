@@ -216,7 +216,7 @@ func (r *Router) run(ctx context.Context) error {
 	if err := r.prepare(failed); err != nil {
 		group.Go(func() error { return err })
 	} else {
-		start(r.netmon.Run, r.uplink.Run, r.putAway, r.forward.Run, r.session.bury, r.readAgain, r.control.Run, r.endpoint.Run)
+		start(r.netmon.Run, r.uplink.Run, r.putAway, r.forward.Run, r.session.bury, r.readAgain, r.compactWhenItPays, r.control.Run, r.endpoint.Run)
 		r.log.Info("running", "version", tideover.Version, "store", r.id.Store, "listen", r.endpoint.Addr().String(),
 			"pending", r.queue.Pending())
 	}

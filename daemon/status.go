@@ -30,7 +30,7 @@ func (r *Router) Status() control.Status {
 			Accepting: r.health().Accepting,
 		},
 		Storage: control.Storage{
-			Path: QueuePath(r.config.StateDir), FileBytes: st.FileBytes, FreeBytes: st.FreeBytes, Commits: st.Commits, Syncs: st.Syncs,
+			Path: QueuePath(r.config.StateDir), FileBytes: st.FileBytes, InsideBytes: st.InsideBytes, FreeBytes: st.FreeBytes, Commits: st.Commits, Syncs: st.Syncs,
 			Seq: st.HeadSeq, Head: hex.EncodeToString(st.HeadHash[:]), HaveThrough: st.HaveThrough,
 		},
 		Rules:       rulesOf(r.judge.now.Load().on),

@@ -48,7 +48,7 @@ func CheckStore(c Config, path string) (control.Check, error) {
 
 func checkOf(path string, found queue.Check, held heldHeads) control.Check {
 	c := control.Check{
-		Journal: journalOf(path, found.Audit, held), Sealed: found.Sealed, Bytes: found.Bytes,
+		Journal: journalOf(path, found.Audit, held), Sealed: found.Sealed, Bytes: found.Bytes, InUse: found.InUse,
 		FileSystem: found.FileSystem.Name, FreeBytes: found.FileSystem.Free, Warnings: []tideover.Text{},
 	}
 	if w := found.FileSystem.Warning(); w.En != "" {
@@ -91,6 +91,8 @@ func backupOf(path string, make func() (queue.Copied, error)) (control.Backup, e
 	case errors.Is(err, queue.ErrExists):
 		return control.Backup{}, control.Refused("exists", tideover.Textf("%s exists already", "%s 已存在", path),
 			tideover.Textf("name another file: a backup never replaces one", "请换一个文件名：备份不会覆盖已有文件"))
+	case errors.Is(err, queue.ErrNoRoom):
+		return control.Backup{}, noRoom(err)
 	case explained, errors.Is(err, queue.ErrStopped):
 		return control.Backup{}, err
 	}
@@ -102,6 +104,13 @@ func backupOf(path string, make func() (queue.Copied, error)) (control.Backup, e
 	}
 }
 
+// noRoom says that a disk has no room for a copy; nothing was written.
+func noRoom(err error) error {
+	return control.Refused("no_room", tideover.Text{En: err.Error(), Zh: "磁盘空间不足，无法写入副本：" + err.Error()},
+		tideover.Textf("make room there, or write a backup to another disk (tideover backup FILE); nothing was changed",
+			"请清理该磁盘，或将备份写到其他磁盘（tideover backup 文件）；未作任何改动"))
+}
+
 // RestoreStore puts a copy of the journal in the place of the one in the state directory, which no daemon has open.
 func RestoreStore(c Config, from string) (control.Restored, error) {
 	id, err := install.Load(c.StateDir)
@@ -109,6 +118,9 @@ func RestoreStore(c Config, from string) (control.Restored, error) {
 		return control.Restored{}, err
 	}
 	r, err := queue.RestoreFile(from, QueuePath(c.StateDir), id.QueueKey, id.Store)
+	if errors.Is(err, queue.ErrNoRoom) {
+		err = noRoom(err)
+	}
 	if err != nil {
 		return control.Restored{}, err
 	}

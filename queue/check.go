@@ -19,6 +19,7 @@ import (
 type Check struct {
 	Audit
 	Bytes      int64 // of the file
+	InUse      int64 // of its pages that hold something; the rest is free, inside or at its end
 	FileSystem FileSystem
 }
 
@@ -83,7 +84,7 @@ func (q *Queue) Check(ctx context.Context, anchors ...Anchor) (Check, error) {
 	audit, err := q.verify(ctx, &q.seal, anchors)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return Check{Audit: audit, Bytes: q.size, FileSystem: fileSystemOf(q.options.Path)}, err
+	return Check{Audit: audit, Bytes: q.size, InUse: q.used - q.freed - q.freeing, FileSystem: fileSystemOf(q.options.Path)}, err
 }
 
 // CheckFile looks at the whole of a queue's file that no daemon has open: each of its bytes can be read, every page, the chain and every
@@ -113,6 +114,9 @@ func checkFile(f *os.File, path string, key [32]byte, store string, anchors []An
 	err = verifyFile(f, looking{anchors: anchors, seal: &seal, store: store}, &c.Audit)
 	if err == nil && len(c.Flaws) == 0 {
 		err = replays(f, seal)
+	}
+	if err == nil && len(c.Flaws) == 0 {
+		c.InUse, err = inUse(f)
 	}
 	if err = c.take(path, err); err != nil {
 		return Check{}, err

@@ -71,16 +71,12 @@ func (q *Queue) Compact(ctx context.Context) (c Compacted, err error) {
 	q.mu.Lock()
 	q.compacted = began
 	c.Before = q.size
-	live := q.used - q.freed - q.freeing
 	q.mu.Unlock()
-	if err := roomFor(q.options.Path, live); err != nil {
+	if err := roomFor(q.options.Path, q.liveBytes()); err != nil {
 		return c, fmt.Errorf("compact the queue: %w", err)
 	}
-	x, err := q.copyBeside(ctx)
+	x, err := q.replaceFile(ctx)
 	if err != nil {
-		return c, fmt.Errorf("compact the queue: %w", err)
-	}
-	if err := q.hand(ctx, x); err != nil {
 		return c, fmt.Errorf("compact the queue: %w", err)
 	}
 	if err := x.old.Close(); err != nil { // it waits for its readers
@@ -92,6 +88,32 @@ func (q *Queue) Compact(ctx context.Context) (c Compacted, err error) {
 	c.Stalled, c.Took = x.took, time.Since(began)
 	q.log.Info("compacted the queue", "path", q.options.Path, "before", c.Before, "after", c.After, "took", c.Took, "stalled", c.Stalled)
 	return c, nil
+}
+
+// replaceFile makes the copy and has it put in the file's place. Nothing is erased meanwhile: the copy might have it still.
+func (q *Queue) replaceFile(ctx context.Context) (*exchange, error) {
+	defer q.still()()
+	x, err := q.copyBeside(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return x, q.hand(ctx, x)
+}
+
+// liveBytes is how many bytes of the file's pages hold something.
+func (q *Queue) liveBytes() int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.used - q.freed - q.freeing
+}
+
+// roomForCopy is roomFor of a copy of a whole file.
+func roomForCopy(f *os.File, path string) error {
+	live, err := inUse(f)
+	if err == nil {
+		err = roomFor(path, live)
+	}
+	return err
 }
 
 // roomFor says whether the file system of path has room for a copy of so many bytes, and what is left to others.
@@ -304,12 +326,12 @@ func (q *Queue) copyMeta(to *bbolt.DB) error {
 // request it pays sooner, and also while tills press.
 func (q *Queue) CompactionPays(now time.Time) bool {
 	q.mu.Lock()
-	inside, live := q.freed+q.freeing, q.used-q.freed-q.freeing
+	inside := q.freed + q.freeing
 	stuck := q.room().beyond < reserve && (now.Before(q.fullUntil) || q.size+growMin > q.options.SizeMax)
 	large := q.size >= compactBytes && inside >= q.size/4*3 && now.Sub(q.sold) >= compactQuiet
 	pays := (large || stuck && inside >= q.size/2) && now.Sub(q.compacted) >= compactPause
 	q.mu.Unlock()
-	return pays && roomFor(q.options.Path, live) == nil
+	return pays && roomFor(q.options.Path, q.liveBytes()) == nil
 }
 
 // CompactFile is [Queue.Compact] of a file that no daemon has open. Errors are those, and those of [CheckFile] as [*OpenError]; a file with a
@@ -330,11 +352,7 @@ func CompactFile(path string, key [32]byte, store string) (c Compacted, err erro
 	if err != nil {
 		return c, err
 	}
-	live, err := inUse(f)
-	if err == nil {
-		err = roomFor(path, live)
-	}
-	if err == nil {
+	if err = roomForCopy(f, path); err == nil {
 		err = compactFile(f, path, key, h, last)
 	}
 	if err == nil {

@@ -235,3 +235,31 @@ func TestCompact_DiesAnywhere(t *testing.T) {
 		}
 	}
 }
+
+// TestCompact_Pays: a large file that is mostly free is compacted by itself in a quiet hour, and one that is stuck at once.
+func TestCompact_Pays(t *testing.T) {
+	s := newShop(t)
+	now := time.Now()
+	for name, tc := range map[string]struct {
+		change func(*Queue)
+		pays   bool
+	}{
+		"large, free, quiet":   {func(*Queue) {}, true},
+		"small":                {func(q *Queue) { q.size, q.used, q.freed = 7<<20, 6<<20, 6<<20 }, false},
+		"in use":               {func(q *Queue) { q.freed = 11 << 20 }, false},
+		"never used":           {func(q *Queue) { q.used, q.freed = 2<<20, 1<<20 }, false},
+		"tills press":          {func(q *Queue) { q.sold = now.Add(-time.Second) }, false},
+		"a moment ago":         {func(q *Queue) { q.compacted = now.Add(-time.Minute) }, false},
+		"long ago":             {func(q *Queue) { q.compacted = now.Add(-2 * time.Hour) }, true},
+		"stuck at its cap":     {func(q *Queue) { q.size, q.used, q.freed, q.sold, q.options.SizeMax = 3<<20, 3<<20, 2<<20, now, 3<<20 }, true},
+		"stuck on a full disk": {func(q *Queue) { q.used, q.freed, q.sold, q.fullUntil = 16<<20, 9<<20, now, now.Add(time.Second) }, true},
+		"stuck, and in use":    {func(q *Queue) { q.used, q.freed, q.sold, q.fullUntil = 16<<20, 7<<20, now, now.Add(time.Second) }, false},
+	} {
+		q := newQueue(Options{Path: s.path, SizeMax: 1 << 30}, s.q.seal)
+		q.size, q.used, q.freed = 16<<20, 15<<20, 13<<20
+		tc.change(q)
+		if pays := q.CompactionPays(now); pays != tc.pays {
+			t.Errorf("%s: %v", name, pays)
+		}
+	}
+}

@@ -32,13 +32,16 @@ var errBeyond = errors.New("it is newer than the copy") // ends a look; no fault
 // Backup writes a copy of the journal to path, mode 0600, beside the work that goes on, and returns when it is on disk under that name and was
 // opened there. It has every entry up to the newest one that was committed when it began, and then a mark by which it is known as a copy
 // wherever it is used in the journal's place. Commits wait for it as little as for [Queue.Verify]. No key is in it. Errors: ErrExists,
-// ErrStopped, ErrDamaged, ctx's, or the operating system's.
+// ErrNoRoom, ErrStopped, ErrDamaged, ctx's, or the operating system's.
 func (q *Queue) Backup(ctx context.Context, path string) (Copied, error) {
 	h, err := q.storedHead()
 	if err != nil {
 		return Copied{}, fmt.Errorf("back up the queue: %w", err)
 	}
 	defer q.still()()
+	if err := roomFor(path, q.liveBytes()); err != nil {
+		return Copied{}, fmt.Errorf("back up the queue: %w", err)
+	}
 	var through Anchor
 	through.Seq, through.Hash = q.Head()
 	return backup(path, q.options.Key, h, through, func(put entryVisitor, rest func() error) error {
@@ -69,6 +72,9 @@ func BackupFile(from, path string, key [32]byte, store string) (Copied, error) {
 	h, through, err := sound(f, from, key, store)
 	if err != nil {
 		return Copied{}, err
+	}
+	if err := roomForCopy(f, path); err != nil {
+		return Copied{}, fmt.Errorf("back up the queue: %w", err)
 	}
 	return backup(path, key, h, through, entriesOf(f))
 }

@@ -37,6 +37,9 @@ func RestoreFile(from, path string, key [32]byte, store string) (r Restored, err
 	if err != nil {
 		return r, err
 	}
+	if err := roomForCopy(src, path); err != nil {
+		return r, fmt.Errorf("restore the queue: %w", err)
+	}
 	present, err := lock(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return r, openError(path, err)

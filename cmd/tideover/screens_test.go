@@ -44,7 +44,7 @@ func (s shop) Status() control.Status {
 		Terminals: control.Terminals{Paired: 3, Revoked: 1},
 		Endpoint:  control.Endpoint{Listen: "0.0.0.0:8400", Access: "paired", TLS: "off", Accepting: true},
 		Storage: control.Storage{
-			Path: "/var/lib/tideover/queue.db", FileBytes: 12_345_678, FreeBytes: 1_234_567_890, Commits: 321, Syncs: 642, Seq: 9876,
+			Path: "/var/lib/tideover/queue.db", FileBytes: 12_345_678, InsideBytes: 2_345_678, FreeBytes: 1_234_567_890, Commits: 321, Syncs: 642, Seq: 9876,
 		},
 		Rules:       control.Rules{Version: 77, Since: noon},
 		Certificate: control.Certificate{NotAfter: noon.Add(20 * 365 * 24 * time.Hour)},
@@ -163,6 +163,10 @@ func (s shop) Check(context.Context) (control.Check, error) { return control.Che
 
 func (s shop) Backup(context.Context, string) (control.Backup, error) {
 	return control.Backup{}, nil
+}
+
+func (s shop) Compact(context.Context) (control.Compacted, error) {
+	return control.Compacted{}, nil
 }
 
 func (s shop) VerifyJournal(_ context.Context, anchor string) (control.Journal, error) {

@@ -67,8 +67,9 @@ func (p *program) statusScreen(s control.Status) {
 		[]string{p.t("endpoint", "终端接口"), strings.Join([]string{s.Endpoint.Listen, s.Endpoint.Access, "tls " + s.Endpoint.TLS, selling}, p.t(", ", "，"))},
 		[]string{p.t("terminals", "终端"), fmt.Sprintf(p.t("%d paired, %d revoked", "已配对 %d，已作废 %d"), s.Terminals.Paired, s.Terminals.Revoked)},
 		[]string{p.t("rules", "规则"), p.rulesLine(&s.Rules)},
-		[]string{p.t("storage", "存储"), fmt.Sprintf(p.t("%s, %s, %s free; event %d, %d commits since the start", "%s，%s，剩余 %s；第 %d 条记录，启动以来提交 %d 次"),
-			s.Storage.Path, size(s.Storage.FileBytes), size(s.Storage.FreeBytes), s.Storage.Seq, s.Storage.Commits)},
+		[]string{p.t("storage", "存储"), fmt.Sprintf(p.t("%s, %s, %s of it free inside; disk %s free; event %d, %d commits since the start",
+			"%s，%s，其中内部空闲 %s；磁盘剩余 %s；第 %d 条记录，启动以来提交 %d 次"),
+			s.Storage.Path, size(s.Storage.FileBytes), size(s.Storage.InsideBytes), size(s.Storage.FreeBytes), s.Storage.Seq, s.Storage.Commits)},
 		[]string{p.t("certificate", "证书"), fmt.Sprintf(p.t("until %s", "有效至 %s"), when(s.Certificate.NotAfter))},
 	)
 	p.sheet(rows)

@@ -98,6 +98,35 @@ func (p *program) backupCommand() *command.Command {
 	})
 }
 
+func (p *program) compactCommand() *command.Command {
+	return p.jsonFlag(&command.Command{
+		Use: "compact", Short: p.t("make the journal's file as small as what it holds", "压缩日志文件"), Args: p.noArgs,
+		Long: p.t("Copies the journal into a new file, reads that, and puts it in the place of the old one: the same journal, without the space that is free in\n"+
+			"it. The daemon does it while it sells; tills wait for an instant in the end. Where none runs it is done here. The disk must have room for\n"+
+			"the copy; where it has not, or anything else fails, the file stays as it is. The daemon does this by itself when it pays: where the file\n"+
+			"has 8 MB or more, three quarters of it are free, and no till has pressed for a minute, at most once an hour.",
+			"将日志复制到新文件，校验后替换原文件：内容不变，不再占用文件内的空闲空间。守护进程在收款的同时完成，终端仅在最后短暂等待；\n"+
+				"没有运行时在此直接完成。磁盘须有足够空间容纳副本；空间不足或出现其他错误时，原文件保持不变。守护进程会在合适时自动压缩：\n"+
+				"文件不小于 8 MB、四分之三为空闲，且一分钟内没有终端请求，每小时至多一次。"),
+		Example: "  tideover compact",
+		RunE: func(cmd *command.Command, _ []string) error {
+			c, err := p.load()
+			if err != nil {
+				return err
+			}
+			made, err := hotOrColdSaying(p, c, tideover.Textf("no daemon runs: it was done here", "守护进程没有运行：已在此直接完成"),
+				func(running *control.Client) (control.Compacted, error) { return running.Compact(cmd.Context()) },
+				func() (control.Compacted, error) { return daemon.CompactStore(c) })
+			if err != nil {
+				return err
+			}
+			return p.print(made, func() {
+				p.line(fmt.Sprintf(p.t("%s: %s, and was %s", "%s：%s，原为 %s"), made.Path, size(made.AfterBytes), size(made.BeforeBytes)))
+			})
+		},
+	})
+}
+
 func (p *program) restoreCommand() *command.Command {
 	return p.jsonFlag(&command.Command{
 		Use: "restore FILE", Short: p.t("put the journal back to a copy", "从备份恢复日志"), Args: p.oneArg("FILE"),
@@ -134,6 +163,11 @@ func (p *program) restoreCommand() *command.Command {
 
 // hotOrCold has the daemon do something with its journal, or does it here where none runs.
 func hotOrCold[T any](p *program, c daemon.Config, hot func(*control.Client) (T, error), cold func() (T, error)) (T, error) {
+	return hotOrColdSaying(p, c, tideover.Textf("no daemon runs: the file was read", "守护进程没有运行：已直接读取文件"), hot, cold)
+}
+
+// hotOrColdSaying is hotOrCold with words of its own for what was done here.
+func hotOrColdSaying[T any](p *program, c daemon.Config, said tideover.Text, hot func(*control.Client) (T, error), cold func() (T, error)) (T, error) {
 	v, silent := hot(control.Dial(c.Admin.Socket))
 	if !errors.Is(silent, control.ErrUnreachable) {
 		return v, silent
@@ -143,7 +177,7 @@ func hotOrCold[T any](p *program, c daemon.Config, hot func(*control.Client) (T,
 	case errors.Is(err, daemon.ErrJournalInUse):
 		return v, silent // a daemon has it open, and does not answer here
 	case err == nil:
-		p.note(tideover.Textf("no daemon runs: the file was read", "守护进程没有运行：已直接读取文件"))
+		p.note(said)
 	}
 	return v, err
 }
@@ -175,7 +209,7 @@ func (p *program) checkSheet(c control.Check) {
 	}
 	p.line("")
 	p.sheet([][]string{
-		{p.t("file", "文件"), fmt.Sprintf("%s, %s", c.Path, size(c.Bytes))},
+		{p.t("file", "文件"), fmt.Sprintf(p.t("%s, %s, %s of it in use", "%s，%s，其中已用 %s"), c.Path, size(c.Bytes), size(c.InUse))},
 		{p.t("entries", "记录"), fmt.Sprintf(p.t("%d, of %d transactions", "%d 条，%d 笔交易"), c.Entries, c.Transactions)},
 		{p.t("sealed", "加密内容"), fmt.Sprintf(p.t("%d parts, opened with this machine's key", "%d 处，均可用本机密钥打开"), c.Sealed)},
 		{p.t("written", "写入时间"), when(c.FirstAt) + p.t(" to ", " 至 ") + when(c.LastAt)},
