@@ -47,8 +47,8 @@ func create(path string, key [32]byte, id Ident, schema uint32) (err error) {
 	temp := f.Name()
 	defer os.Remove(temp) // fails after the file has its name
 	defer f.Close()
-	h := head{schema: schema, Store: id.Store, Check: s.check, Created: tideover.MillisOf(time.Now())}
-	rand.Read(h.Genesis[:])
+	h := newHead(s, id.Store)
+	h.schema = schema
 	if err := build(f, h); err != nil {
 		return fmt.Errorf("create queue: %w", err)
 	}
@@ -63,6 +63,13 @@ func create(path string, key [32]byte, id Ident, schema uint32) (err error) {
 		return fmt.Errorf("create queue: %w", err)
 	}
 	return syncFolder(filepath.Dir(path))
+}
+
+// newHead begins a journal.
+func newHead(s sealer, store string) head {
+	h := head{schema: schemaNow, Store: store, Check: s.check, Created: tideover.MillisOf(time.Now())}
+	rand.Read(h.Genesis[:])
+	return h
 }
 
 // renameNew gives a file a name that no file has. A file system that cannot promise that relies on the look of a moment ago.

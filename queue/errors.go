@@ -75,9 +75,9 @@ func (e *OpenError) Explain() (what, hint tideover.Text) {
 }
 
 var keepIt = tideover.Text{
-	En: "do not delete it: it may hold payments that are not at the hub yet. Copy it away, restore a backup or have support look " +
-		"at it, and check the disk before you start again",
-	Zh: "请勿删除：其中可能有尚未送达总部的交易。请先复制保存，再恢复备份或联系技术支持，并在重新启动前检查磁盘",
+	En: "do not delete it: it may hold payments that are not at the hub yet. Copy it away; see what can still be read of it (tideover salvage) and " +
+		"put that in its place, or restore a backup; and check the disk before you start again",
+	Zh: "请勿删除：其中可能有尚未送达总部的交易。请先复制保存；再查看还能读出什么（tideover salvage）并放回原处，或恢复备份；并在重新启动前检查磁盘",
 }
 
 var openWords = []struct {

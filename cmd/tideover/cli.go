@@ -112,7 +112,8 @@ func (p *program) command() *command.Command {
 	f.BoolP("help", "h", false, p.t("help for this command", "显示帮助"))
 	// In the order in which a technician meets them.
 	root.AddCommand(p.runCommand(), p.enrollCommand(), p.statusCommand(), p.terminalCommand(), p.queueCommand(), p.receiptCommand(),
-		p.reconcileCommand(), p.journalCommand(), p.rulesCommand(), p.checkCommand(), p.backupCommand(), p.restoreCommand(), p.compactCommand(),
+		p.reconcileCommand(), p.journalCommand(), p.rulesCommand(), p.checkCommand(), p.backupCommand(), p.restoreCommand(), p.salvageCommand(),
+		p.compactCommand(),
 		p.configCommand(), p.completionCommand(), p.versionCommand(), p.helpCommand(), p.completeCommand())
 	return root
 }

@@ -184,9 +184,9 @@ func hotOrColdSaying[T any](p *program, c daemon.Config, said tideover.Text, hot
 
 // keepIt says what to do with a journal that is not as it should be.
 func (p *program) keepIt() {
-	p.note(tideover.Textf("copy the file away as it is, and do not delete it; then restore the newest backup or have support look at it, and compare with "+
-		"the hub (tideover-hub transaction show ID): what it knows is safe there",
-		"请先原样复制保存该文件，切勿删除；然后恢复最近的备份或联系技术支持，并与 hub 核对（tideover-hub transaction show 编号）：hub 已知的交易是安全的"))
+	p.note(tideover.Textf("copy the file away as it is, and do not delete it; then see what can still be read of it (tideover salvage FILE), put that or the newest "+
+		"backup in its place (tideover restore), and compare with the hub (tideover-hub transaction show ID): what it knows is safe there",
+		"请先原样复制保存该文件，切勿删除；然后查看还能读出什么（tideover salvage FILE），将其或最近的备份放回（tideover restore），并与 hub 核对（tideover-hub transaction show 编号）：hub 已知的交易是安全的"))
 }
 
 // warn tells what is not wrong yet.

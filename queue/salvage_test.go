@@ -1,0 +1,399 @@
+package queue
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"testing"
+
+	"tideover"
+	"tideover/edge"
+)
+
+// wreckable makes a journal of a shop's day: sales with small and large payloads, ends told in lumps, refunds, cancels, acknowledgements, a
+// pairing, a report, two starts.
+func wreckable(t testing.TB, sales int, change ...func(*edge.Draft)) (path string) {
+	t.Helper()
+	tt, ok := t.(*testing.T)
+	if !ok {
+		t.Skip("needs a shop")
+	}
+	s := newShop(tt)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(s.q.PutTerminal(t.Context(), tideover.Terminal{UID: "till-0", Name: "till-1", TokenHash: [32]byte{7}, PairedAt: 1_700_000_000_000}))
+	s.rule("a = 1\n")
+	hubSeq := uint64(0)
+	for i := range sales {
+		d := draft(fmt.Sprint("till-", i%3), fmt.Sprint("k", i))
+		if i%40 == 7 && len(change) == 0 {
+			d.Request.Payload = []byte(`"` + string(bytes.Repeat([]byte("x"), 9000)) + `"`)
+			d.Hash = d.Request.Hash([]byte("s"))
+		}
+		for _, c := range change {
+			c(&d)
+		}
+		s.accept(d)
+		if i%2 == 0 {
+			hubSeq++
+			s.end(approved(d.ID, hubSeq))
+			s.q.Delivered(d.ID, s.get(d.ID).Seq)
+		}
+		if i%6 == 0 {
+			_, err := s.q.Acknowledge(t.Context(), d.ID, s.get(d.ID).Seq)
+			must(err)
+		}
+		if i%10 == 2 {
+			s.accept(draft("till-0", fmt.Sprint("refund", i), undoing(tideover.KindRefund, d.ID)))
+		}
+		if i == sales/2 {
+			s.q.CaughtUp(hubSeq)
+			s.report(report("till-0", "day", 1_700_000_000_000, 3), 1)
+			s.reopen()
+		}
+	}
+	s.close()
+	return s.path
+}
+
+// reading is what a file holds, read while it was whole.
+type reading struct {
+	image   []byte
+	entries []forgery
+	raws    [][]byte // each entry as it stands on its page: sequence, length, event, hash
+	places  [][]int  // and where, in pages of today and of before
+	states  map[tideover.ID]tideover.State
+}
+
+func readWhole(t testing.TB, path string) (r reading) {
+	t.Helper()
+	var err error
+	if r.image, err = os.ReadFile(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err = eachOf(path, func(f forgery) { r.entries = append(r.entries, f) }); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range r.entries {
+		r.raws = append(r.raws, append(seqKey(f.seq), encodeValue(encodeEvent(&f.event), f.link)...))
+	}
+	for _, raw := range r.raws {
+		var at []int
+		for from := 0; ; {
+			i := bytes.Index(r.image[from:], raw)
+			if i < 0 {
+				break
+			}
+			at = append(at, from+i)
+			from += i + 1
+		}
+		r.places = append(r.places, at)
+	}
+	r.states = statesOf(t, r.entries)
+	return r
+}
+
+// statesOf is what entries add up to.
+func statesOf(t testing.TB, entries []forgery) map[tideover.ID]tideover.State {
+	t.Helper()
+	records, states := make(map[tideover.ID]*edge.Record), make(map[tideover.ID]tideover.State)
+	for _, f := range entries {
+		if !ofTransaction(f.event.Type) {
+			continue
+		}
+		if records[f.event.ID] == nil {
+			records[f.event.ID] = &edge.Record{}
+		}
+		if err := records[f.event.ID].Apply(f.seq, &f.event, false); err != nil {
+			t.Fatal(err)
+		}
+		states[f.event.ID] = records[f.event.ID].State
+	}
+	return states
+}
+
+// found says which entries' bytes are all where they were, at one place at least, in an image that was damaged: an independent reading, which
+// knows nothing of pages.
+func (r reading) found(image []byte) (there []bool) {
+	for i, raw := range r.raws {
+		there = append(there, slices.ContainsFunc(r.places[i], func(at int) bool {
+			return at+len(raw) <= len(image) && bytes.Equal(image[at:at+len(raw)], raw)
+		}))
+	}
+	return there
+}
+
+func salvager(path, out string) Salvager {
+	key := testKey
+	return Salvager{Path: path, Key: &key, Store: testStore, Secret: []byte("s"), Out: out}
+}
+
+// extracts holds what is found in a damaged image against what was there.
+func (r reading) extracts(t testing.TB, image []byte) {
+	t.Helper()
+	there := r.found(image)
+	w, err := newSalvage(salvager("", ""), newRuin(bytes.NewReader(image), int64(len(image))))
+	if errors.Is(err, ErrForeign) && !slices.Contains(there, true) {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.assemble()
+	w.report()
+	r.extracted(t, w, there)
+}
+
+// salvages does so, and looks at the new file that is made of it.
+func (r reading) salvages(t testing.TB, image []byte) Salvaged {
+	t.Helper()
+	dir := t.TempDir()
+	path, out := filepath.Join(dir, "wreck"), filepath.Join(dir, "new.db")
+	if err := os.WriteFile(path, image, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := SalvageFile(salvager(path, out))
+	there, any := r.found(image), 0
+	for _, is := range there {
+		if is {
+			any++
+		}
+	}
+	if errors.Is(err, ErrForeign) && any == 0 {
+		return s
+	}
+	if err != nil {
+		t.Fatalf("%d entries are there: %v", any, err)
+	}
+	if after, _ := os.ReadFile(path); !bytes.Equal(after, image) {
+		t.Fatal("the wreck was changed")
+	}
+	w, err := newSalvage(salvager(path, ""), newRuin(bytes.NewReader(image), int64(len(image))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.assemble()
+	r.extracted(t, w, there)
+	r.made(t, out, w)
+	return s
+}
+
+// extracted: every entry whose bytes are there was found as one of the journal, and what something vouches for was there.
+func (r reading) extracted(t testing.TB, w *salvage, there []bool) {
+	t.Helper()
+	got, rivals := make(map[string]*found), make(map[uint64]*found)
+	for i := range w.ruin.entries {
+		f := &w.ruin.entries[i]
+		raw, _, err := w.ruin.event(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[string(encodeValue(raw, f.link))] = f
+		if f.on {
+			rivals[f.seq] = f
+		}
+	}
+	original := make(map[uint64][]byte)
+	for i, f := range r.entries {
+		original[f.seq] = encodeValue(encodeEvent(&f.event), f.link)
+		if !there[i] {
+			continue
+		}
+		e := got[string(original[f.seq])]
+		if e == nil {
+			t.Fatalf("entry %d (%v) is there, and was not found", f.seq, f.event.Type)
+		}
+		// Of two that say that they are the same entry nothing can tell which is right, where what stood before them is gone.
+		if rival := rivals[f.seq]; !e.on && (rival == nil || rival.vouch > VouchNothing) {
+			for i := range w.ruin.entries {
+				if x := &w.ruin.entries[i]; x.seq+3 > f.seq && x.seq < f.seq+3 {
+					raw, _, _ := w.ruin.event(x)
+					t.Logf("%d %d at %d vouch %d before %d on %v %x %x", i, x.seq, x.at, x.vouch, x.before, x.on, x.link[:], raw)
+				}
+			}
+			t.Fatalf("entry %d (%v, vouched for by %d) is there, and not of the journal: %+v", f.seq, f.event.Type, e.vouch, rival)
+		}
+	}
+	for _, i := range w.taken {
+		f := &w.ruin.entries[i]
+		raw, e, _ := w.ruin.event(f)
+		if f.vouch == VouchRequest {
+			r.vouches(t, f.seq, e)
+		} else if !bytes.Equal(encodeValue(raw, f.link), original[f.seq]) {
+			t.Fatalf("entry %d (%v, vouched for by %d) was never there", f.seq, e.Type, f.vouch)
+		}
+	}
+}
+
+// vouches: where a till's request alone vouches for an acceptance, that is what was asked for.
+func (r reading) vouches(t testing.TB, seq uint64, e edge.Event) {
+	t.Helper()
+	i := slices.IndexFunc(r.entries, func(f forgery) bool { return f.seq == seq })
+	if i < 0 {
+		t.Fatalf("entry %d was never there", seq)
+	}
+	a, b := r.entries[i].event, e
+	if a.ID != b.ID || !reflect.DeepEqual(a.Accepted.Request, b.Accepted.Request) || a.Accepted.CreatedAt != b.Accepted.CreatedAt || a.Digest != b.Digest {
+		t.Fatalf("entry %d is %+v, and was %+v", seq, b.Accepted, a.Accepted)
+	}
+}
+
+// made: the new file is whole, is known as a copy, and a transaction of which every entry was taken is in it as it was.
+func (r reading) made(t testing.TB, out string, w *salvage) {
+	t.Helper()
+	c, err := CheckFile(out, testKey, testStore)
+	if err != nil || len(c.Flaws) > 0 {
+		t.Fatalf("the new file: %+v, %v", c.Flaws, err)
+	}
+	taken := make(map[uint64]bool)
+	for _, i := range w.taken {
+		taken[w.ruin.entries[i].seq] = true
+	}
+	var entries []forgery
+	if _, _, err := eachOf(out, func(f forgery) { entries = append(entries, f) }); err != nil {
+		t.Fatal(err)
+	}
+	states := statesOf(t, entries)
+	over := make(map[tideover.ID]bool)
+	for _, f := range slices.Backward(entries) {
+		if over[f.event.ID] && len(f.sealed) > 0 {
+			t.Fatalf("the payload of entry %d was over, and is back", f.seq)
+		}
+		over[f.event.ID] = over[f.event.ID] || passes(f.event.Type)
+	}
+	whole := make(map[tideover.ID]bool)
+	for _, f := range r.entries {
+		if all, seen := whole[f.event.ID]; !seen || all {
+			whole[f.event.ID] = taken[f.seq]
+		}
+	}
+	for id, state := range states {
+		if whole[id] && r.states[id] != state {
+			t.Fatalf("%s is %v in the new file, and was %v", id, state, r.states[id])
+		}
+	}
+}
+
+const makesEach = 12 // a new file is made of each so-manieth wreck: that is slow
+
+// TestSalvage_OfAWholeFile finds all of it, by the chain.
+func TestSalvage_OfAWholeFile(t *testing.T) {
+	r := readWhole(t, wreckable(t, 120))
+	s := r.salvages(t, r.image)
+	if !s.Sound || s.Found.Chain != len(r.entries) || s.Found.Neighbour+s.Found.Alone != 0 || len(s.Gaps) > 0 || s.Made.Entries != len(r.entries) ||
+		s.Made.AsWritten != len(r.entries) || s.Count != len(r.states) {
+		t.Errorf("%d entries, %d transactions: %+v, %+v", len(r.entries), len(r.states), s.Found, s.Made)
+	}
+	t.Logf("%+v, %+v", s.Found, s.Made)
+}
+
+// TestSalvage_EachPageInTurn zeroes each page of a file, then cuts it off there.
+func TestSalvage_EachPageInTurn(t *testing.T) {
+	r := readWhole(t, wreckable(t, 160))
+	used := usedBytes(t, r.image)
+	for at := 0; at < used; at += pageSize {
+		image := bytes.Clone(r.image)
+		clear(image[at : at+pageSize])
+		r.extracts(t, image)
+		r.extracts(t, r.image[:at])
+		if at/pageSize%makesEach == 0 {
+			if s := r.salvages(t, image); len(s.Gaps) > 2 {
+				t.Errorf("page %d: %+v, gaps %+v", at/pageSize, s.Found, s.Gaps)
+			}
+		}
+	}
+	t.Logf("%d pages, %d entries", used/pageSize, len(r.entries))
+}
+
+// TestSalvage_OfWhatIsTorn turns bytes over, and tears sectors: zeros, what an older version of the page had, or what another page has.
+func TestSalvage_OfWhatIsTorn(t *testing.T) {
+	r := readWhole(t, wreckable(t, 160))
+	used, rounds := usedBytes(t, r.image), 80
+	if testing.Short() {
+		rounds = 20
+	}
+	if os.Getenv("TIDEOVER_NIGHTLY") != "" {
+		rounds = 3000
+	}
+	const sector = 512
+	anywhere := func() int { return rand.IntN(used/sector) * sector }
+	for i := range rounds {
+		image := bytes.Clone(r.image)
+		for range 1 + rand.IntN(12) {
+			at := anywhere()
+			switch rand.IntN(4) {
+			case 0:
+				image[at+rand.IntN(sector)] ^= 1 << rand.IntN(8)
+			case 1:
+				clear(image[at : at+sector])
+			case 2:
+				copy(image[at:at+sector], r.image[anywhere():][:sector])
+			case 3: // a whole page stands in another's place
+				copy(image[at-at%pageSize:][:pageSize], r.image[rand.IntN(used/pageSize)*pageSize:][:pageSize])
+			}
+		}
+		if r.extracts(t, image); i%makesEach == 0 {
+			r.salvages(t, image)
+		}
+	}
+}
+
+// TestSalvage_OfPagesInAnyOrder: what the tree says is not needed.
+func TestSalvage_OfPagesInAnyOrder(t *testing.T) {
+	r := readWhole(t, wreckable(t, 80, func(*edge.Draft) {})) // no entry of several pages
+	pages := usedBytes(t, r.image) / pageSize
+	image := make([]byte, 0, len(r.image))
+	for _, p := range rand.Perm(pages) {
+		image = append(image, r.image[p*pageSize:(p+1)*pageSize]...)
+	}
+	s := r.salvages(t, image)
+	if s.Found.Chain != len(r.entries) || s.Made.AsWritten != len(r.entries) || s.Sound {
+		t.Errorf("%d entries: %+v, %+v", len(r.entries), s.Found, s.Made)
+	}
+}
+
+// FuzzSalvage writes over a part of a good file: whatever comes of it, nothing that was not there is believed, and nothing panics.
+func FuzzSalvage(f *testing.F) {
+	var r reading
+	var err error
+	if r.image, err = os.ReadFile(goldenNow); err != nil {
+		f.Fatal(err)
+	}
+	original := make(map[uint64][sha256.Size]byte)
+	_, _, err = eachOf(goldenNow, func(e forgery) { original[e.seq] = sha256.Sum256(encodeEvent(&e.event)) })
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(uint32(16), []byte{0xED, 0xDA, 0x0C, 0xED}, uint32(0))
+	f.Add(uint32(2*pageSize), []byte{2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, uint32(1))
+	f.Add(uint32(3*pageSize+8), binary.LittleEndian.AppendUint32(nil, 2), uint32(9))
+	f.Fuzz(func(t *testing.T, at uint32, patch []byte, cut uint32) {
+		image := bytes.Clone(r.image)
+		at %= uint32(len(image))
+		copy(image[at:], patch)
+		image = image[:len(image)-int(cut%uint32(len(image)))]
+		w, err := newSalvage(salvager("", ""), newRuin(bytes.NewReader(image), int64(len(image))))
+		if err != nil {
+			return
+		}
+		w.assemble()
+		w.report()
+		for _, i := range w.taken {
+			raw, e, _ := w.ruin.event(&w.ruin.entries[i])
+			if was, there := original[w.ruin.entries[i].seq]; !there || was != sha256.Sum256(raw) {
+				t.Fatalf("entry %d was never there: %+v", w.ruin.entries[i].seq, e)
+			}
+		}
+	})
+}
