@@ -44,9 +44,9 @@ func (c *crowd) expects(now time.Time, have int) (wanted int, wait time.Duration
 	return c.size, wait
 }
 
-// met notes whether those came who were waited for.
-func (c *crowd) met(all bool) {
-	if all {
+// met notes how many came of those who were missing: half of them were worth it.
+func (c *crowd) met(came, missing int) {
+	if 2*came >= missing {
 		c.vain = 0
 		return
 	}
@@ -69,17 +69,17 @@ func (q *Queue) gather(ctx context.Context) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	defer q.waiting(0)
-	for q.waiting(wanted) < wanted {
+	here := q.waiting(wanted)
+	for late := false; !late && here < wanted; here = q.waiting(wanted) {
 		select {
 		case <-q.submitted:
 		case <-timer.C:
-			q.crowd.met(false)
-			return
+			late = true
 		case <-ctx.Done():
 			return
 		}
 	}
-	q.crowd.met(true)
+	q.crowd.met(here-have, wanted-have)
 }
 
 // waiting returns how many requests wait, and has submit wake the committer from then on once there are so many.

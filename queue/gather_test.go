@@ -52,7 +52,7 @@ func TestCrowd_WaitsSeldomInVain(t *testing.T) {
 			k.answers(now, 2, 1)
 			if wanted, _ := k.expects(now, 1); wanted != 0 {
 				n++
-				k.met(false)
+				k.met(0, 2)
 			}
 		}
 		return n
@@ -63,7 +63,7 @@ func TestCrowd_WaitsSeldomInVain(t *testing.T) {
 	if n := waits(10_000); n > 10_000/sulkMax+1 {
 		t.Errorf("%d of 10000 commits waited in vain", n)
 	}
-	k.met(true)
+	k.met(1, 2)
 	k.sulk = 0
 	if n := waits(10); n < 3 {
 		t.Errorf("once they came, the next are waited for; %d of 10 were", n)
