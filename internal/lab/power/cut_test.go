@@ -172,21 +172,26 @@ func (w *world) look() (words string) {
 	return c.words.String() + c.ProcessState.String()
 }
 
-// operationsMost is how many operations of the disk a life has at most; the first dozen are its opening.
-const operationsMost = 250
+// operations is how many operations of the disk a life has at most; the first dozen are its opening.
+func (o order) operations() int {
+	if o.Backup || o.Compact {
+		return 500
+	}
+	return 250
+}
 
 // TestPower_CutsLoseNothing cuts the power in the middle of what a shop does.
 func TestPower_CutsLoseNothing(t *testing.T) {
 	needs(t)
 	for kind := range disk.CutsEnd {
 		t.Run(kind.String(), func(t *testing.T) {
-			cuts, pending, answered := 0, 0, 0 // pending: writes and moves that were not synced
+			cuts, pending, answered, backups, compacted := 0, 0, 0, 0, 0 // pending: writes and moves that were not synced
 			for round := range each(20, 2) {
 				dice := rand.New(rand.NewPCG(uint64(kind), uint64(round)))
 				w := newWorld(t, dice, disk.Options{})
 				for range 25 {
-					o := order{Tills: []int{1, 3, 8}[dice.IntN(3)], Backup: dice.IntN(4) == 0}
-					words, n := w.cut(kind, 1+dice.IntN(operationsMost), o, nil)
+					o := order{Tills: []int{1, 3, 8}[dice.IntN(3)], Backup: dice.IntN(4) == 0, Compact: dice.IntN(3) == 0}
+					words, n := w.cut(kind, 1+dice.IntN(o.operations()), o, nil)
 					if words != "" {
 						t.Fatalf("round %d, cut %d: %s", round, cuts, words)
 					}
@@ -196,9 +201,10 @@ func TestPower_CutsLoseNothing(t *testing.T) {
 				if words := w.look(); words != "" {
 					t.Fatalf("round %d: %s", round, words)
 				}
-				answered += w.said.answered()
+				answered, backups, compacted = answered+w.said.answered(), backups+len(w.said.Backups), compacted+w.said.Compacted
 			}
-			t.Logf("%d cuts, %.1f writes at each that were not synced; %d transactions answered, 0 lost", cuts, float64(pending)/float64(cuts), answered)
+			t.Logf("%d cuts, %.1f writes at each that were not synced; %d transactions answered, %d backups, %d compactions; 0 lost",
+				cuts, float64(pending)/float64(cuts), answered, backups, compacted)
 			if answered < 5*cuts || pending < 2*cuts {
 				t.Errorf("too little happened: %d answered, %d writes that were not synced", answered, pending)
 			}

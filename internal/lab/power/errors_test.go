@@ -80,7 +80,7 @@ func TestPower_AnErrorAtEachOperation(t *testing.T) {
 			cases, stopped := 0, 0
 			for at := 1; at <= times; at++ {
 				for _, then := range allAfterwards {
-					if !nightly() && (at+7*int(then)+3*i)%20 != 0 && !(b.err == syscall.EIO && b.fate == disk.Gone && !b.rest && then == cutSoon) {
+					if !nightly() && b.op != disk.Move && (at+7*int(then)+3*i)%20 != 0 && !(b.err == syscall.EIO && b.fate == disk.Gone && !b.rest && then == cutSoon) {
 						continue // each operation fails at least once, in the way after which most can go wrong
 					}
 					cases++
@@ -89,7 +89,7 @@ func TestPower_AnErrorAtEachOperation(t *testing.T) {
 					}
 				}
 			}
-			t.Logf("%d cases: %d stopped, in the others the backup failed, room was short, or a repeated write went well", cases, stopped)
+			t.Logf("%d cases: %d stopped, in the others backup or compaction failed, room was short, or a repeated write went well", cases, stopped)
 		})
 	}
 }
@@ -118,9 +118,9 @@ func sweep(t *testing.T, b blow, at int, then afterwards) (status int) {
 	}
 	w.disk.Fail(disk.Fault{Op: b.op, At: at, Err: b.err, Fate: b.fate, Rest: b.rest})
 	status, words := w.through(order{Script: true})
-	if status != 0 && status != exitStopped || status == 0 && b.op != disk.Write && len(w.said.Backups) > 0 {
+	if status != 0 && status != exitStopped || status == 0 && b.op != disk.Write && len(w.said.Backups) > 0 && w.said.Compacted > 0 {
 		// A write that fails in its second half is repeated by the standard library, which is as good.
-		failed("status %d, backups %v: %s", status, w.said.Backups, words)
+		failed("status %d, backups %v, compacted %d: %s", status, w.said.Backups, w.said.Compacted, words)
 	}
 	w.disk.Fail()
 	kind := disk.Lost

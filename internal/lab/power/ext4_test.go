@@ -151,13 +151,13 @@ func TestPower_CutsUnderExt4LoseNothing(t *testing.T) {
 	needs(t, "mkfs.ext4")
 	for kind := range disk.CutsEnd {
 		t.Run(kind.String(), func(t *testing.T) {
-			cuts, pending, answered := 0, 0, 0
+			cuts, pending, answered, backups, compacted := 0, 0, 0, 0, 0
 			for round := range each(12, 1) {
 				dice := rand.New(rand.NewPCG(uint64(kind), uint64(round)))
 				w := newExt4World(t, dice)
 				for range each(10, 4) {
-					o := order{Tills: []int{1, 3, 8}[dice.IntN(3)], Backup: dice.IntN(4) == 0}
-					words, n := w.cut(kind, 1+dice.IntN(operationsMost), o, nil)
+					o := order{Tills: []int{1, 3, 8}[dice.IntN(3)], Backup: dice.IntN(4) == 0, Compact: dice.IntN(3) == 0}
+					words, n := w.cut(kind, 1+dice.IntN(o.operations()), o, nil)
 					if words != "" {
 						t.Fatalf("round %d, cut %d: %s", round, cuts, words)
 					}
@@ -167,9 +167,10 @@ func TestPower_CutsUnderExt4LoseNothing(t *testing.T) {
 				if words := w.look(); words != "" {
 					t.Fatalf("round %d: %s", round, words)
 				}
-				answered += w.said.answered()
+				answered, backups, compacted = answered+w.said.answered(), backups+len(w.said.Backups), compacted+w.said.Compacted
 			}
-			t.Logf("%d cuts, %.1f writes at each that were not synced; %d transactions answered, 0 lost", cuts, float64(pending)/float64(cuts), answered)
+			t.Logf("%d cuts, %.1f writes at each that were not synced; %d transactions answered, %d backups, %d compactions; 0 lost",
+				cuts, float64(pending)/float64(cuts), answered, backups, compacted)
 		})
 	}
 }

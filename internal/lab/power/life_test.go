@@ -47,13 +47,14 @@ func TestMain(m *testing.M) {
 
 // order is what a child is told.
 type order struct {
-	Path   string // of the journal, on the disk that fails
-	Known  string // the file, on another disk, that has what was said in earlier lives
-	Seed   uint64
-	Tills  int  // that press at once
-	Backup bool // a technician is at work
-	Script bool // the same steps each time, one after the other
-	Look   bool // only look whether everything is there
+	Path    string // of the journal, on the disk that fails
+	Known   string // the file, on another disk, that has what was said in earlier lives
+	Seed    uint64
+	Tills   int  // that press at once
+	Backup  bool // a technician makes backups
+	Compact bool // and compacts the file
+	Script  bool // the same steps each time, one after the other
+	Look    bool // only look whether everything is there
 }
 
 // life is a child's.
@@ -75,7 +76,8 @@ type said struct {
 	Hub      uint64              // the newest position that the hub has given out
 	Backups  []string
 	Terminal string
-	Lines    int
+
+	Lines, Compacted int
 }
 
 // promise is what was said of one transaction.
@@ -130,6 +132,8 @@ func (s *said) hear(line string) {
 		s.Head.Seq = number(1)
 		hash, _ := hex.DecodeString(f[2])
 		copy(s.Head.Hash[:], hash)
+	case "compacted":
+		s.Compacted++
 	case "backup":
 		s.Backups = append(s.Backups, f[1])
 	case "terminal":
@@ -368,6 +372,13 @@ func (l *life) sell() {
 			}
 		})
 	}
+	if l.Compact {
+		wg.Go(func() {
+			for {
+				l.compact()
+			}
+		})
+	}
 	wg.Wait()
 }
 
@@ -451,6 +462,17 @@ func (l *life) backup(name string) {
 	l.say("backup", name)
 }
 
+// compact makes the file small. One that fails leaves it as it was.
+func (l *life) compact() {
+	if _, err := l.q.Compact(context.Background()); errors.Is(err, queue.ErrStopped) {
+		l.stopped(err)
+	} else if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return
+	}
+	l.say("compacted", "journal")
+}
+
 // script is a life in which one thing comes after the other, so that the nth operation of the disk is always the same one.
 func (l *life) script() {
 	ctx := context.Background()
@@ -484,6 +506,7 @@ func (l *life) script() {
 	seq, hash := l.q.Head()
 	l.say("head", seq, hex.EncodeToString(hash[:]))
 	l.backup(fmt.Sprint("backup-", l.Seed))
+	l.compact()
 	stop(l.press("till", fmt.Sprint(l.Seed, "-107"), func(int) int { return 1 }))
 	d := draft("gone", fmt.Sprint(l.Seed), 100)
 	at := l.hub.Add(1)
