@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -172,6 +173,21 @@ func (w *world) look() (words string) {
 	return c.words.String() + c.ProcessState.String()
 }
 
+// tally is what happened in many lives.
+type tally struct{ answered, backups, compactions, orphans int }
+
+func (t *tally) add(s *said) {
+	t.answered += s.answered()
+	t.backups += len(s.Backups)
+	t.compactions += s.Compacted
+	t.orphans += s.Orphans
+}
+
+// String implements fmt.Stringer.
+func (t tally) String() string {
+	return fmt.Sprintf("%d transactions answered, %d orphans, %d backups, %d compactions", t.answered, t.orphans, t.backups, t.compactions)
+}
+
 // operations is how many operations of the disk a life has at most; the first dozen are its opening.
 func (o order) operations() int {
 	if o.Backup || o.Compact {
@@ -185,7 +201,8 @@ func TestPower_CutsLoseNothing(t *testing.T) {
 	needs(t)
 	for kind := range disk.CutsEnd {
 		t.Run(kind.String(), func(t *testing.T) {
-			cuts, pending, answered, backups, compacted := 0, 0, 0, 0, 0 // pending: writes and moves that were not synced
+			var sum tally
+			cuts, pending := 0, 0 // pending: writes and moves that were not synced
 			for round := range each(20, 2) {
 				dice := rand.New(rand.NewPCG(uint64(kind), uint64(round)))
 				w := newWorld(t, dice, disk.Options{})
@@ -201,12 +218,11 @@ func TestPower_CutsLoseNothing(t *testing.T) {
 				if words := w.look(); words != "" {
 					t.Fatalf("round %d: %s", round, words)
 				}
-				answered, backups, compacted = answered+w.said.answered(), backups+len(w.said.Backups), compacted+w.said.Compacted
+				sum.add(&w.said)
 			}
-			t.Logf("%d cuts, %.1f writes at each that were not synced; %d transactions answered, %d backups, %d compactions; 0 lost",
-				cuts, float64(pending)/float64(cuts), answered, backups, compacted)
-			if answered < 5*cuts || pending < 2*cuts {
-				t.Errorf("too little happened: %d answered, %d writes that were not synced", answered, pending)
+			t.Logf("%d cuts, %.1f writes at each that were not synced; %v; 0 lost", cuts, float64(pending)/float64(cuts), sum)
+			if sum.answered < 5*cuts || pending < 2*cuts {
+				t.Errorf("too little happened: %d answered, %d writes that were not synced", sum.answered, pending)
 			}
 		})
 	}

@@ -151,7 +151,8 @@ func TestPower_CutsUnderExt4LoseNothing(t *testing.T) {
 	needs(t, "mkfs.ext4")
 	for kind := range disk.CutsEnd {
 		t.Run(kind.String(), func(t *testing.T) {
-			cuts, pending, answered, backups, compacted := 0, 0, 0, 0, 0
+			var sum tally
+			cuts, pending := 0, 0
 			for round := range each(12, 1) {
 				dice := rand.New(rand.NewPCG(uint64(kind), uint64(round)))
 				w := newExt4World(t, dice)
@@ -167,10 +168,9 @@ func TestPower_CutsUnderExt4LoseNothing(t *testing.T) {
 				if words := w.look(); words != "" {
 					t.Fatalf("round %d: %s", round, words)
 				}
-				answered, backups, compacted = answered+w.said.answered(), backups+len(w.said.Backups), compacted+w.said.Compacted
+				sum.add(&w.said)
 			}
-			t.Logf("%d cuts, %.1f writes at each that were not synced; %d transactions answered, %d backups, %d compactions; 0 lost",
-				cuts, float64(pending)/float64(cuts), answered, backups, compacted)
+			t.Logf("%d cuts, %.1f writes at each that were not synced; %v; 0 lost", cuts, float64(pending)/float64(cuts), sum)
 		})
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,9 +61,12 @@ type life struct {
 	order
 	q       *queue.Queue
 	known   said
-	hub     atomic.Uint64 // the last position of its outbox
-	telling sync.Mutex    // for stdout
-	ran     chan error    // Run's result
+	telling sync.Mutex // for stdout
+	ran     chan error // Run's result
+
+	mu      sync.Mutex // guards what the hub has
+	hub     uint64     // the last position of its outbox
+	decided map[tideover.ID]uint64
 }
 
 // said is what the queue has promised, by its answers. The parent adds to it, line by line.
@@ -77,7 +79,7 @@ type said struct {
 	Backups  []string
 	Terminal string
 
-	Lines, Compacted int
+	Lines, Compacted, Orphans int
 }
 
 // promise is what was said of one transaction.
@@ -87,6 +89,9 @@ type promise struct {
 	Seq      uint64 `json:",omitempty"` // the highest that its till saw
 	HubSeq   uint64 `json:",omitempty"` // the hub decided, and told it or did not
 	Durable  bool   `json:",omitempty"` // the hub was told that its end is on disk
+	Sent     bool   `json:",omitempty"` // it has left, on its way to the disk or after
+	Asks     bool   `json:",omitempty"` // its till asks for a cancel, and may be answered or not
+	Undo     bool   `json:",omitempty"` // its cancel was asked for, and synced
 	Ended    string `json:",omitempty"` // an end of the edge's own, which was synced
 	Acked    bool   `json:",omitempty"`
 }
@@ -118,6 +123,14 @@ func (s *said) hear(line string) {
 	case "hub":
 		of().HubSeq, s.Hub = number(2), max(s.Hub, number(2))
 		of().Key = f[3]
+	case "sent":
+		of().Sent = true
+		of().Key = f[2]
+	case "asks":
+		of().Asks = true
+	case "undo":
+		of().Undo = true
+		saw(number(2))
 	case "durable":
 		of().Durable = true
 	case "ended":
@@ -132,6 +145,8 @@ func (s *said) hear(line string) {
 		s.Head.Seq = number(1)
 		hash, _ := hex.DecodeString(f[2])
 		copy(s.Head.Hash[:], hash)
+	case "orphan":
+		s.Orphans++
 	case "compacted":
 		s.Compacted++
 	case "backup":
@@ -237,7 +252,7 @@ func (l *life) open() {
 		lazy = time.Hour // so that the steps alone decide what is written when
 	}
 	l.q, err = queue.Open(queue.Options{
-		Path: l.Path, Key: key, Store: store, LazyMax: lazy, Durable: func(all []queue.Position) {
+		Path: l.Path, Key: key, Store: store, LazyMax: lazy, Overlap: func() bool { return true }, Durable: func(all []queue.Position) {
 			for _, p := range all {
 				l.say("durable", p.ID, p.HubSeq)
 			}
@@ -269,12 +284,18 @@ func (l *life) compare() {
 			l.broken(err)
 		}
 		tx, err := l.q.Get(id)
+		undone := tx.State == tideover.StateReversing || tx.State == tideover.StateCancelled
 		switch {
-		case errors.Is(err, queue.ErrUnknown) && !p.Accepted && !p.Durable && p.Ended == "":
-			continue // its hub has told an end, and was not told that it is there
+		case errors.Is(err, queue.ErrUnknown) && !p.Accepted && !p.Durable && !p.Undo && p.Ended == "":
+			if p.Sent && !l.q.Orphans() {
+				l.lost("%s has left and is not in the journal, which does not say that there may be such", text)
+			} else if p.Sent {
+				l.say("orphan", text)
+			}
 		case err != nil:
 			l.lost("%s of which was said %+v: %v", text, *p, err)
-		case p.Durable && tx.State != tideover.StateApproved,
+		case p.Durable && tx.State != tideover.StateApproved && !(p.Asks && undone),
+			p.Undo && !undone,
 			p.Ended != "" && tx.State.String() != p.Ended,
 			p.Acked && !tx.Acknowledged,
 			p.Seq > tx.Seq:
@@ -292,25 +313,47 @@ func (l *life) compare() {
 	}
 }
 
-// repeat is the hub at a hello: it tells again every end that the edge has not said it has.
+// repeat is the hub at a hello: it tells again every end that the edge has not said it has, and what it heard of and has no end yet.
 func (l *life) repeat() {
-	l.hub.Store(l.known.Hub)
+	l.hub, l.decided = l.known.Hub, map[tideover.ID]uint64{}
 	for text, p := range l.known.Of {
 		id, err := tideover.ParseID(text)
 		if err != nil {
 			l.broken(err)
 		}
-		if p.HubSeq != 0 && !p.Durable {
-			l.end(id, p.HubSeq, p.Key)
+		switch {
+		case p.HubSeq != 0:
+			l.decided[id] = p.HubSeq
+			if !p.Durable {
+				l.end(id, p.HubSeq, p.Key)
+			}
+		case p.Sent:
+			if err := l.q.Adopt(draftOf(p.Key)); err != nil {
+				l.stopped(err)
+			}
 		}
 	}
 	l.q.CaughtUp(l.known.Hub)
+	l.q.Early(!l.Script)
+}
+
+// tell is the hub deciding, once, and telling the end.
+func (l *life) tell(id tideover.ID, key string) {
+	l.mu.Lock()
+	at, known := l.decided[id]
+	if !known {
+		l.hub++
+		at = l.hub
+		l.decided[id] = at
+		l.say("hub", id, at, key)
+	}
+	l.mu.Unlock()
+	l.end(id, at, key)
 }
 
 // end is the hub telling an end. It brings the request along, for a journal that has lost it.
 func (l *life) end(id tideover.ID, hubSeq uint64, key string) {
-	till, number, _ := strings.Cut(key, "/")
-	d := draft(till, number, size(till, number))
+	d := draftOf(key)
 	err := l.q.End(queue.Told{
 		Position: queue.Position{ID: id, HubSeq: hubSeq},
 		Outcome:  tideover.Outcome{Result: tideover.StateApproved, Code: "00", Reference: "r", At: tideover.MillisOf(time.Now())}, Adopt: &d,
@@ -318,6 +361,12 @@ func (l *life) end(id tideover.ID, hubSeq uint64, key string) {
 	if err != nil {
 		l.stopped(err)
 	}
+}
+
+// draftOf returns what a till pressed under a key.
+func draftOf(key string) edge.Draft {
+	till, number, _ := strings.Cut(key, "/")
+	return draft(till, number, size(till, number))
 }
 
 // size gives a payload its size: now and then one that needs pages of its own.
@@ -359,6 +408,7 @@ func (l *life) sell() {
 			}
 		})
 	}
+	wg.Go(func() { l.carry(rand.New(rand.NewPCG(l.Seed, 1000))) })
 	wg.Go(func() {
 		for i := 0; ; i++ {
 			l.office(i)
@@ -385,7 +435,7 @@ func (l *life) sell() {
 // press is one sale of a till: accepted, then one of the ways on.
 func (l *life) press(till, number string, dice func(int) int) error {
 	ctx := context.Background()
-	d := draft(till, number, size(till, number))
+	d := draftOf(till + "/" + number)
 	tx, err := l.q.Accept(ctx, d, yes)
 	if err != nil {
 		return err
@@ -395,24 +445,19 @@ func (l *life) press(till, number string, dice func(int) int) error {
 	case 0: // it waits
 		return nil
 	case 1:
+		l.say("asks", d.ID)
 		tx, err := l.q.Cancel(ctx, d.ID, func() edge.Past { return edge.Past{Caught: true} }, edge.By{}, 0)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case tx.Final():
+			l.say("ended", d.ID, tx.State, tx.Seq)
+		default:
+			l.say("undo", d.ID, tx.Seq)
 		}
-		l.say("ended", d.ID, tx.State, tx.Seq)
 		return nil
-	case 2:
-		if err := l.q.Move(d.ID, tideover.CauseSent, edge.Note{Uplink: "eth1"}); err != nil {
-			return err
-		}
-		if tx, err = l.q.Get(d.ID); err != nil {
-			return err
-		}
-		l.say("saw", d.ID, tx.Seq)
 	}
-	at := l.hub.Add(1)
-	l.say("hub", d.ID, at, d.Key)
-	l.end(d.ID, at, d.Key)
+	l.tell(d.ID, d.Key)
 	if tx, err = l.q.Get(d.ID); err != nil {
 		return err
 	}
@@ -437,16 +482,37 @@ func (l *life) office(i int) {
 	l.say("through", l.q.HaveThrough())
 	switch i % 8 {
 	case 2:
-		d := draft("gone", fmt.Sprint(l.Seed, "-", i), 100)
-		at := l.hub.Add(1)
-		l.say("hub", d.ID, at, d.Key)
-		l.end(d.ID, at, d.Key)
+		d := draftOf(fmt.Sprint("gone/", l.Seed, "-", i))
+		l.tell(d.ID, d.Key)
 	case 6:
 		name := fmt.Sprintf("%020d-%06d", l.Seed, i)
 		if err := l.q.PutTerminal(context.Background(), tideover.Terminal{UID: "t", Name: name}); err != nil {
 			l.stopped(err)
 		}
 		l.say("terminal", name)
+	}
+}
+
+// carry is the way to the hub: what is handed out leaves, also what is still on its way to the disk. Now and then the hub decides at once.
+func (l *life) carry(dice *rand.Rand) {
+	for {
+		p, err := l.q.Next(context.Background())
+		if err != nil {
+			l.stopped(err)
+		}
+		if p.State == tideover.StateQueued && dice.IntN(2) == 0 {
+			err = l.q.Move(p.ID, tideover.CauseSent, edge.Note{Uplink: "eth1"})
+			switch {
+			case errors.Is(err, queue.ErrStopped):
+				l.stopped(err)
+			case err == nil:
+				l.say("sent", p.ID, p.Key)
+				if dice.IntN(4) == 0 {
+					l.tell(p.ID, p.Key)
+				}
+			}
+		}
+		l.q.Back(p.ID, time.Hour)
 	}
 }
 
@@ -495,7 +561,7 @@ func (l *life) script() {
 	for i := range 4 { // the file grows
 		stop(l.press("large", fmt.Sprint(l.Seed, "-", i), func(int) int { return 0 }))
 	}
-	l.q.CaughtUp(l.hub.Load())
+	l.q.CaughtUp(l.hub)
 	name := fmt.Sprintf("%020d-%06d", l.Seed, 0)
 	_, err := l.q.SetRules(ctx, name+strings.Repeat("rule\n", 2000))
 	stop(err)
@@ -508,10 +574,8 @@ func (l *life) script() {
 	l.backup(fmt.Sprint("backup-", l.Seed))
 	l.compact()
 	stop(l.press("till", fmt.Sprint(l.Seed, "-107"), func(int) int { return 1 }))
-	d := draft("gone", fmt.Sprint(l.Seed), 100)
-	at := l.hub.Add(1)
-	l.say("hub", d.ID, at, d.Key)
-	l.end(d.ID, at, d.Key) // rides the last commit
+	d := draftOf(fmt.Sprint("gone/", l.Seed))
+	l.tell(d.ID, d.Key) // rides the last commit
 }
 
 // leave ends a life well.
