@@ -83,8 +83,9 @@ type batch struct {
 	rows     int64        // bytes that are needed in a row, with the last leaf, for the first rowed entries
 	rowed    int
 	owed     int64    // bytes that stay free beside a reserve
+	large    bool     // a sealed part of it is larger than leafMax
 	full     bool     // there is no room for all that waited
-	space    int64    // bytes that may be written where nothing is added
+	space    room     // what room was before it was found to be too little for what waits
 	erased   []uint64 // entries whose sealed part goes
 	need     int64
 	classes  [classOwn + 1]bool
@@ -103,6 +104,7 @@ func (b *batch) add(e entry, keep int64) bool {
 		return false
 	}
 	b.need += e.bytes()
+	b.large = b.large || len(e.sealed) > leafMax
 	if e.event.Type == edge.EventAccepted {
 		b.owed += endRoom
 	}
@@ -312,7 +314,7 @@ func (q *Queue) ride(b *batch, requests []*request) error {
 	if b.room, err = q.makeRoom(own, others); err != nil {
 		return err
 	}
-	b.space = b.room.all()
+	b.space = b.room
 	ridden := 0
 	for ridden < len(q.lazy) && b.add(q.lazy[ridden], 0) {
 		ridden++
@@ -378,6 +380,9 @@ func (q *Queue) write(b *batch) error {
 	q.headSeq, q.headHash = last, hash
 	if b.classes[classAccept] {
 		q.sold = began
+	}
+	if b.large {
+		q.large = largeSome
 	}
 	q.commits++
 	q.syncs += 2

@@ -84,7 +84,8 @@ type Queue struct {
 	exchanging *exchange  // what the committer is to put in the file's place
 	sold       time.Time  // when the newest accept was committed
 
-	size, used     int64     // of the file, and of it below bbolt's high water
+	size, used     int64 // of the file, and of it below bbolt's high water
+	large          largeness
 	freed, freeing int64     // bytes of free pages below that: for the next commit, and for a later one
 	fullUntil      time.Time // the disk has no space for what is wanted: not tried again before
 	settled        time.Time // see settle

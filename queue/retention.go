@@ -81,7 +81,8 @@ func (s *erasures) next(now time.Time, patience time.Duration) (wait time.Durati
 
 // erase adds what is due to a batch: no more than what others wait for allows. What is open again keeps what it has. Callers hold mu.
 func (q *Queue) erase(b *batch) {
-	if b.space < commitOverhead {
+	b.room = b.space // what only makes room may have it, also where others find none
+	if b.room.all() < commitOverhead {
 		q.erasures.retry = time.Now().Add(fullRetry)
 	}
 	if q.holds > 0 || time.Now().Before(q.erasures.retry) {
@@ -98,7 +99,12 @@ func (q *Queue) erase(b *batch) {
 	if n == 0 || len(b.entries) == 0 && !q.eraseAlone() {
 		return
 	}
-	for _, e := range q.erasures.waiting[:n] {
+	rows := q.rowsBeside(q.erasures.waiting[:n])
+	for i, e := range q.erasures.waiting[:n] {
+		if !b.erases(rows(i)) {
+			n = i
+			break
+		}
 		r := q.live[e.id]
 		if r != nil && r.sealed == e.seq {
 			if !r.Final() {

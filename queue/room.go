@@ -24,6 +24,9 @@ const (
 	reserve, endRoom = 256 << 10, 768
 	// growMin and growMax bound the steps in which the file grows.
 	growMin, growMax = 512 << 10, 16 << 20
+	// erasePages is how many single pages an erasure may need: its leaf and that leaf's neighbour, which bbolt may merge with it, and a branch.
+	// eraseBeside is how many keys on each side may be in those two leaves where one of them has several pages.
+	erasePages, eraseBeside = 3, 2 * leafKeys
 	// floorMin and one part in floorParts of the file system, whichever is more, is left to others: certificates, the configuration, the log,
 	// a compaction. Only what was accepted already may have it.
 	floorMin, floorParts = 1 << 20, 100
@@ -126,7 +129,7 @@ func (q *Queue) noteFull(full bool) {
 // makes them count.
 func (q *Queue) growAhead() error {
 	q.mu.Lock()
-	want := q.owed() + commitOverhead + reserve + growMin
+	want := q.owed() + commitOverhead + reserve + growMin + int64(min(len(q.erasures.waiting), eraseBusy))*erasePages*pageSize
 	have, err := q.makeRoom(0, want)
 	now := time.Now()
 	settles := err == nil && have.all() < want && q.freeing >= settleMin && have.all() >= commitOverhead && !now.Before(q.settled.Add(fullRetry))
@@ -195,6 +198,77 @@ func (q *Queue) lastRow() (bytes int64) {
 	return bytes
 }
 
+// rowsBeside returns how many bytes in a row the erasure of each of some sealed parts may need: bbolt writes anew what stands in a leaf
+// with it. Callers hold mu.
+func (q *Queue) rowsBeside(erased []erasure) func(i int) int64 {
+	if !q.hasLarge() {
+		return func(int) int64 { return 0 }
+	}
+	rows := make([]int64, len(erased))
+	err := q.db.View(func(tx *bbolt.Tx) error {
+		c := tx.Bucket(bucketSealed).Cursor()
+		for i, e := range erased {
+			key, part := c.Seek(seqKey(e.seq))
+			for n := 0; key != nil && n <= eraseBeside; n++ {
+				rows[i] += row(len(part))
+				key, part = c.Next()
+			}
+			c.Seek(seqKey(e.seq))
+			key, part = c.Prev()
+			for n := 0; key != nil && n < eraseBeside; n++ {
+				rows[i] += row(len(part))
+				key, part = c.Prev()
+			}
+		}
+		return nil
+	})
+	return func(i int) int64 {
+		if err != nil {
+			return math.MaxInt64 / 2
+		}
+		return rows[i]
+	}
+}
+
+// hasLarge says whether sealed parts may be there for which bbolt needs pages in a row; it looks once. Callers hold mu.
+func (q *Queue) hasLarge() bool {
+	if q.large == largeUnknown {
+		q.large = largeNone
+		err := q.db.View(func(tx *bbolt.Tx) error {
+			return tx.Bucket(bucketSealed).ForEach(func(_, part []byte) error {
+				if row(len(part)) > 0 {
+					return errBeyond
+				}
+				return nil
+			})
+		})
+		if err != nil {
+			q.large = largeSome
+		}
+	}
+	return q.large == largeSome
+}
+
+// largeness says whether sealed parts of more than leafMax bytes are in the file, or were in this process's time.
+type largeness uint8
+
+const (
+	largeUnknown largeness = iota
+	largeNone
+	largeSome
+)
+
+// erases says whether an erasure can be made with the batch that needs so many bytes in a row, and if so reckons with it.
+func (b *batch) erases(row int64) bool {
+	bytes := erasePages*pageSize + row
+	if !b.holds(bytes, func() int64 { return row }, 0) {
+		return false
+	}
+	b.need += bytes
+	b.rows += row
+	return true
+}
+
 // fits says whether an entry can be written with the batch, beside keep bytes that stay free. Where all of it fits beyond what is in use
 // nothing more needs to be known. Otherwise single pages are taken from inside, and rows from beyond: those of the batch, and where this is
 // one of them keep has to be left there too.
@@ -210,7 +284,8 @@ func (b *batch) holds(bytes int64, row func() int64, keep int64) bool {
 		return false
 	}
 	if b.lastRow != nil {
-		b.rows, b.lastRow = b.lastRow(), nil
+		b.rows += b.lastRow()
+		b.lastRow = nil
 	}
 	for ; b.rowed < len(b.entries); b.rowed++ {
 		b.rows += b.entries[b.rowed].row()
