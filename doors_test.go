@@ -103,6 +103,7 @@ var doors = []struct{ from, to, why string }{
 	{"bench", "queue", "measures the queue alone"},
 	{"bench", "edge", "hands it drafts"},
 	{"bench", "internal/lab/disk", "measures on a disk that is slow, or that counts"},
+	{"bench", "sandbox", "measures over a line that takes its time"},
 }
 
 // testDoors is what the tests of a room may import beyond its doors.

@@ -30,6 +30,7 @@ var sections = []section{
 	{name: "life", title: "A whole transaction on the disk", measure: lifeSection},
 	{name: "hour", title: "A quiet hour", long: true, measure: hourSection},
 	{name: "confirm", title: "Confirmed round trip", measure: confirmSection},
+	{name: "overlap", title: "A sale that leaves while it is synced", measure: overlapSection},
 	{name: "outage", title: "A long outage", cut: true, measure: outageSection},
 	{name: "drained", title: "After a million transactions", long: true, measure: drainedSection},
 	{name: "memory", title: "Memory", measure: memorySection},
