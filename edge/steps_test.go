@@ -97,6 +97,7 @@ func TestRecord_Cancel(t *testing.T) {
 		"never sent":                          {nil, complete, tideover.KindSale, tideover.StateCancelled, ""},
 		"never sent, the hub unheard":         {nil, unheard, tideover.KindSale, tideover.StateReversing, ""},
 		"never sent, in a journal with a gap": {nil, gapped, tideover.KindSale, tideover.StateReversing, ""},
+		"never sent, orphans may be out":      {nil, Past{Caught: true, Orphans: true}, tideover.KindSale, tideover.StateReversing, ""},
 		"never sent, superseded":              {nil, Past{Caught: true, Superseded: true}, tideover.KindSale, tideover.StateReversing, ""},
 		"in flight":                           {func(l *life) { l.move(tideover.CauseSent) }, complete, tideover.KindSale, tideover.StateReversing, ""},
 		"platform pending":                    {func(l *life) { l.move(tideover.ToldPending) }, complete, tideover.KindSale, tideover.StateReversing, ""},
@@ -213,6 +214,7 @@ func TestBar(t *testing.T) {
 		"a complete journal":      {complete, tideover.StateCancelled, true},
 		"the hub is unheard":      {unheard, tideover.StateReversing, false},
 		"a journal with a gap":    {gapped, tideover.StateReversing, false},
+		"orphans may be out":      {Past{Caught: true, Orphans: true}, tideover.StateReversing, false},
 		"another has taken over":  {Past{Caught: true, Superseded: true}, tideover.StateReversing, false},
 		"restored, and so gapped": {Past{Caught: true}.Welcomed(Welcome{OffChain: true}), tideover.StateReversing, false},
 	} {

@@ -49,7 +49,7 @@ func (se *session) control(ctx context.Context, st *quic.Stream, hello wire.Hell
 	defer se.log.Info("store disconnected")
 	g, ctx := se.group(ctx)
 	g.Go(func() error {
-		open, err := se.sayOpen(st, hello)
+		open, err := se.sayOpen(ctx, st, hello)
 		if err != nil {
 			return err
 		}
@@ -83,11 +83,11 @@ func (se *session) turnAway(st *quic.Stream, reason wire.Reason, code quic.Appli
 
 // sayOpen writes what the store has without an end, to an edge that asks for it, and says whether that was all. It comes before the outbox: what ends
 // meanwhile is found there.
-func (se *session) sayOpen(st *quic.Stream, hello wire.Hello) (all bool, err error) {
+func (se *session) sayOpen(ctx context.Context, st *quic.Stream, hello wire.Hello) (all bool, err error) {
 	if hello.Features&wire.FeatureOpen == 0 {
 		return false, nil
 	}
-	open, all, err := se.srv.desk.Open(se.store)
+	open, all, err := se.srv.desk.Open(ctx, se.store)
 	if err != nil {
 		return false, err
 	}

@@ -280,10 +280,21 @@ func (d *Desk) Outbox(_ context.Context, store string, after uint64, limit int) 
 // handful. Where there is more, the edge is told that this is not all, and ends nothing by itself until a later hello has fewer.
 const openMax = storeEntriesMax
 
-// Open reads what a store has without an end, and whether that is all. After [Desk.Hello] nothing comes to it but what the present process of the edge
-// sends: a claim is judged by the incarnation that the hello has committed.
-func (d *Desk) Open(store string) (open []wire.Open, complete bool, err error) {
+// Open reads what a store has without an end, and whether that is all: not where the ledger may have lost some. After [Desk.Hello] nothing comes to it
+// but what the present process of the edge sends: a claim is judged by the incarnation that the hello has committed.
+func (d *Desk) Open(ctx context.Context, store string) (open []wire.Open, complete bool, err error) {
+	lost := false
+	err = d.ledger.Update(ctx, ledger.Update{Store: store, Step: func(v *ledger.View) error {
+		lost = v.Orphaned()
+		return nil
+	}})
+	if err != nil {
+		return nil, false, err
+	}
 	open, complete, err = d.ledger.Open(store, openMax)
+	if lost {
+		return open, false, err
+	}
 	if err == nil && !complete {
 		d.log.Warn("a store has too much without an end to be told at once: its router ends nothing by itself for now", "store", store, "told", len(open))
 	}

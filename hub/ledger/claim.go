@@ -36,7 +36,7 @@ func (v *View) Claim(s wire.Submit, incarnation [16]byte, lease Lease) Decision 
 	if s.Request.Kind == tideover.KindRefund && v.amnesic() && !s.Again {
 		return Decision{Verdict: Wait, Why: "the ledger may have lost its original, or other refunds of that"}
 	}
-	again := s.Again || v.orphaned()
+	again := s.Again || v.Orphaned()
 	v.enter(s.ID)
 	r.heard(s)
 	switch {

@@ -36,6 +36,10 @@ func (v *View) remember(h wire.Hello) {
 		s.Replay, s.LostAt, s.Restored = true, v.Now, v.History.Restored
 		s.LostBefore = max(s.LostBefore, lostBefore(h))
 	}
+	// Its own loss may have been found out just before, by a process that was alive then and has died since in the middle of a commit.
+	if h.Features&wire.FeatureOpen != 0 && s.LostAt != 0 && v.Now < s.LostAt.Add(tideover.ExpiresInMax) {
+		s.OrphanedAt = v.Now
+	}
 	s.HubSeq = max(s.HubSeq, taken)
 	s.Ahead, s.HeardSeq = false, 0
 	if h.Journal != [16]byte{} && h.Journal != s.Journal {
@@ -68,12 +72,13 @@ func (v *View) lost() bool {
 	return s.LostBefore != 0 && (s.Replay || v.Now < s.LostAt.Add(remembered))
 }
 
-// orphaned says whether a request that its edge has never sent may be a till's repetition of one that an earlier router has sent to the
-// ledger that was lost: neither journal nor ledger would know. That is reckoned with for as long as a till may wait for a sale; to ask
-// first for longer would, with a platform that may be called once, let nothing through.
-func (v *View) orphaned() bool {
-	since := max(v.Store.GapAt, v.Store.LostAt)
-	return v.gap() && v.lost() && v.Now < since.Add(tideover.ExpiresInMax)
+// Orphaned says whether a request that its edge has never sent may be a till's repetition of one that was sent to the ledger that was lost, by an
+// earlier router, or by an earlier process that died before it had written it down: neither journal nor ledger would know. That is reckoned
+// with for as long as a till may wait for a sale; to ask first for longer would, with a platform that may be called once, let nothing through.
+func (v *View) Orphaned() bool {
+	s := &v.Store
+	replaced := v.gap() && v.Now < max(s.GapAt, s.LostAt).Add(tideover.ExpiresInMax)
+	return v.lost() && (replaced || s.OrphanedAt != 0 && v.Now < s.OrphanedAt.Add(tideover.ExpiresInMax))
 }
 
 // amnesic says whether ends that the edge has may be missing here, or may differ: meanwhile nothing is decided that they could forbid.

@@ -417,6 +417,51 @@ func TestView_ReplacedRouterAtARestoredHub(t *testing.T) {
 	}
 }
 
+// A process that died in the middle of a commit has sent a sale that its journal does not have. Where the ledger was put back to an older copy at that
+// time, neither knows of it: what the till repeats is asked about first, and the list of what has no end is not all of it.
+func TestView_ACrashedRouterAtARestoredHub(t *testing.T) {
+	asks, plain := wire.Hello{Features: wire.FeatureOpen}, wire.Hello{}
+	for name, c := range map[string]struct {
+		hellos []wire.Hello // of one process each; the ledger is put back before the first
+		apart  time.Duration
+		lost   bool
+		after  time.Duration
+		want   bool
+	}{
+		"nothing is lost":                              {[]wire.Hello{asks}, 0, false, 0, false},
+		"a process that ended well":                    {[]wire.Hello{plain}, 0, true, 0, false},
+		"a crash":                                      {[]wire.Hello{asks}, 0, true, 0, true},
+		"a crash, later":                               {[]wire.Hello{asks}, 0, true, tideover.ExpiresInMax, false},
+		"a crash, and one that ended well":             {[]wire.Hello{asks, plain}, 0, true, 0, true},
+		"the loss was found out just before the crash": {[]wire.Hello{plain, asks}, time.Minute, true, 0, true},
+		"the loss was found out long before the crash": {[]wire.Hello{plain, asks}, tideover.ExpiresInMax, true, 0, false},
+	} {
+		s := submit("fresh", func(s *wire.Submit) { s.ExpiresAt = start.Add(2*tideover.ExpiresInMax + time.Hour) })
+		v := on(s)
+		v.Store.HubSeq, v.Store.Journal = 7, [16]byte{1}
+		for i, h := range c.hellos {
+			v.Now = v.Now.Add(c.apart)
+			h.Incarnation, h.Journal, h.Seq = [16]byte{byte(i + 1)}, [16]byte{1}, 3
+			if c.lost {
+				h.Highest = 20
+			}
+			v.Hello(h)
+			v.Replayed(h.Incarnation)
+		}
+		v.Now = v.Now.Add(c.after)
+		if v.Orphaned() != c.want {
+			t.Errorf("%s: orphaned %v", name, !c.want)
+		}
+		want := tideover.RowClaimed
+		if c.want {
+			want = tideover.RowInDoubt
+		}
+		if v.Claim(s, v.Store.Incarnation, lease); v.Rows[0].State != want {
+			t.Errorf("%s: %q, want %q", name, v.Rows[0].State, want)
+		}
+	}
+}
+
 // opened lets a view be of a ledger that was opened anew: its edge has not said hello since.
 func opened(v *view) {
 	v.History.Epochs = [][16]byte{{1}, {2}}

@@ -112,7 +112,7 @@ func (r *Row) Progress() wire.Progress {
 func (r *Row) Open() wire.Open {
 	p := r.Progress()
 	o := wire.Open{Submit: r.Request, State: p.State, WaitingFor: p.WaitingFor}
-	o.Submit.Request.Payload = nil
+	o.Submit.Request.Payload, o.Submit.ExpiresAt = nil, r.ExpiresAt
 	return o
 }
 

@@ -49,6 +49,9 @@ type Store struct {
 	Reused uint64 `cbor:"25,keyasint,omitempty"`
 
 	Acked uint64 `cbor:"26,keyasint,omitempty"` // the highest outbox position that an edge has acknowledged
+
+	// OrphanedAt: when an edge last reckoned with sales that it has no record of, while this ledger may have lost them too; 0: never.
+	OrphanedAt tideover.Millis `cbor:"27,keyasint,omitempty"`
 }
 
 // Token is a one-time enrolment token. Its secret is not kept.

@@ -101,7 +101,12 @@ func (r *router) encode(w *world, e *encoder) {
 		e.byte(p.tx)
 	}
 	p := r.past
-	e.byte(bit(r.home), bit(p.Caught), bit(p.Superseded), bit(p.Restored), bit(p.Gap))
+	e.byte(bit(r.home), bit(p.Caught), bit(p.Superseded), bit(p.Restored), bit(p.Gap), bit(p.Orphans), bit(r.noted), bit(r.fly != nil))
+	if r.fly != nil {
+		e.byte(r.fly.tx)
+		put(e, r.fly.ev)
+		put(e, r.fly.rec)
+	}
 	e.norm(jSeq, p.LostBefore)
 	e.norm(epoch, number(r.epoch))
 	e.norm(jSeq, r.since)
@@ -121,7 +126,7 @@ func (d *disk) encode(e *encoder) {
 	}
 	e.norm(hubSeq, d.have)
 	e.norm(hubSeq, d.highest)
-	e.byte(byte(len(d.ahead)), bit(d.gap))
+	e.byte(byte(len(d.ahead)), bit(d.gap), bit(d.early))
 	for _, p := range d.ahead {
 		e.norm(hubSeq, p)
 	}

@@ -80,16 +80,24 @@ func (w *world) doOne(s step) bool {
 }
 
 func (w *world) doTill(s step) bool {
+	if early := s.verb == vPress && s.k == pressedEarly; !early {
+		w.touchdown(w.till) // it waits for the commit that is under way
+	} else if !w.mayPressEarly(s.tx) {
+		return false
+	}
 	rec := w.known(w.till, s.tx)
 	switch s.verb {
 	case vPress:
 		if w.oracle.pressed[s.tx] && !w.calm && !w.spend(fRepeat) {
 			return false
 		}
-		if s.k != 0 && !w.spend(fOther) {
+		if s.k == pressedEarly {
+			return w.pressEarly(s.tx)
+		}
+		if s.k == pressedOther && !w.spend(fOther) {
 			return false
 		}
-		w.press(s.tx, s.k != 0)
+		w.press(s.tx, s.k == pressedOther)
 	case vCancel:
 		if !w.spend(fCancel) {
 			return false
@@ -128,7 +136,7 @@ func (w *world) doRouter(s step) bool {
 		}
 		w.bury(s.e, s.tx, s.h)
 	case vCommit:
-		if len(r.tail) == 0 {
+		if len(r.tail) == 0 && r.fly == nil {
 			return false
 		}
 		w.commit(s.e)
@@ -300,7 +308,7 @@ func (w *world) describe(s step) string {
 	router, hub := fmt.Sprintf("router %d", s.e), fmt.Sprintf("hub %d", s.h)
 	switch s.verb {
 	case vPress:
-		return "the till presses " + what + [2]string{"", ", with another body"}[s.k]
+		return "the till presses " + what + [...]string{"", ", with another body", ", and its acceptance is on its way to the disk"}[s.k]
 	case vCancel:
 		return "the till cancels " + what
 	case vAcknowledge:

@@ -130,6 +130,9 @@ func (w *world) hello(f *frame) {
 	b := &w.ledgers[h.ledger]
 	v := w.storeView(h.ledger)
 	after, behind := v.Behind(hello)
+	if w.broken == orphansLost {
+		hello.Features = 0
+	}
 	welcome, err := v.Hello(hello)
 	if err != nil {
 		w.tell("  hub %d: %v", f.h, err)
@@ -152,12 +155,16 @@ func (w *world) hello(f *frame) {
 		return
 	}
 	said := []content{boxed(welcome)}
+	asked := hello.Features&wire.FeatureOpen != 0
+	if asked && w.broken != openUntold {
+		said = append(said, w.open(h.ledger)...)
+	}
 	for tx := range w.presses {
 		if row := w.row(h.ledger, uint8(tx)); row.Owed() && row.HubSeq > hello.HaveThrough {
 			said = append(said, boxed(w.confirmation(row)))
 		}
 	}
-	r.links[f.h].said = append(said, boxed(wire.CaughtUp{Through: welcome.GivenOut}))
+	r.links[f.h].said = append(said, boxed(wire.CaughtUp{Through: welcome.GivenOut, Open: asked && !w.storeView(h.ledger).Orphaned()}))
 }
 
 // unacknowledge has a router that was put back to an older copy hear again what it had acknowledged.

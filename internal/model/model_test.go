@@ -49,6 +49,15 @@ var small = []scenario{
 	{name: "a restored ledger, a cancel", presses: one, idempotent: true, allow: may{fHubCopy: 1, fCancel: 1}},
 	{name: "a restored ledger, a platform that is called once", presses: one, allow: may{fHubCopy: 1, fTick: 1, fAck: 1}},
 	{name: "a ledger's marked copy", presses: one, idempotent: true, marked: true, allow: may{fHubCopy: 1, fCancel: 1}},
+	// Sales that leave while they are synced.
+	{name: "overlap, a router's crash, a cancel", presses: one, idempotent: true, overlap: true, allow: may{fProcess: 1, fCancel: 1, fRepeat: 1}},
+	{name: "overlap, a router's crash, time", presses: one, idempotent: true, overlap: true, allow: may{fProcess: 1, fTick: 3, fRepeat: 1}},
+	{name: "overlap, a power cut, a cut line", presses: one, overlap: true, allow: may{fReboot: 1, fTick: 2, fCut: 1}},
+	{name: "overlap, a copied disk", presses: one, idempotent: true, overlap: true, allow: may{fCopy: 1, fCancel: 1, fRepeat: 1}},
+	{name: "overlap, a replaced router", presses: one, idempotent: true, overlap: true, allow: may{fReplace: 1, fCancel: 1}},
+	{name: "overlap, heard bit by bit", presses: one, idempotent: true, overlap: true, fine: true, allow: may{fProcess: 1, fCancel: 1, fRepeat: 1}},
+	{name: "overlap, two hubs", presses: one, idempotent: true, overlap: true, hubs: 2, allow: may{fProcess: 1}},
+	{name: "overlap, a ledger's marked copy, called once", presses: one, overlap: true, marked: true, allow: may{fHubCopy: 1, fProcess: 1, fRepeat: 1}},
 	// What undoes something.
 	{name: "a reversal", presses: []press{sale(), reverse()}, idempotent: true, allow: may{fSilent: 1}},
 	{name: "a refund, a hub's crash", presses: []press{sale(), refund()}, idempotent: true, allow: may{fHub: 1, fSilent: 1}},
@@ -64,6 +73,11 @@ var wide = []scenario{
 	{name: "a replaced router, a cancel, time", presses: one, idempotent: true, allow: may{fReplace: 1, fCancel: 1, fRepeat: 1, fTick: 2}},
 	{name: "a ledger's marked copy, a refund", presses: []press{advice(), refund()}, idempotent: true, marked: true, allow: may{fHubCopy: 1}},
 	{name: "a marked copy, a reversal", presses: []press{advice(), reverse()}, idempotent: true, marked: true, allow: may{fHubCopy: 1}},
+	{name: "overlap, a replaced router, a crash", presses: one, idempotent: true, overlap: true, allow: may{fReplace: 1, fCancel: 1, fRepeat: 1, fProcess: 1}},
+	{name: "overlap, heard bit by bit, two crashes", presses: one, idempotent: true, overlap: true, fine: true, allow: may{fProcess: 2, fCancel: 1, fRepeat: 1}},
+	{name: "overlap, a reversal", presses: []press{sale(), reverse()}, idempotent: true, overlap: true, allow: may{fProcess: 1}},
+	{name: "overlap, two hubs, a cancel", presses: one, idempotent: true, overlap: true, hubs: 2, allow: may{fProcess: 1, fCancel: 1}},
+	{name: "overlap, a ledger's marked copy, a cancel", presses: one, overlap: true, marked: true, allow: may{fHubCopy: 1, fProcess: 1, fRepeat: 1, fCancel: 1, fTick: 1}},
 	{name: "a ledger's marked copy, called once", presses: one, marked: true, allow: may{fHubCopy: 1, fCancel: 1, fTick: 1, fSilent: 1}},
 	{name: "a restored ledger, a refund", presses: []press{advice(), refund()}, idempotent: true, allow: may{fHubCopy: 1}},
 }

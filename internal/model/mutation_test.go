@@ -43,6 +43,10 @@ const (
 	ackedForgotten
 	heardAtOpen
 	begunCancelled
+	orphansForgotten
+	openUntold
+	openNotMarked
+	orphansLost
 	mutations
 )
 
@@ -147,6 +151,18 @@ var mutants = []struct {
 	}},
 	{begunCancelled, "a reversal of which the original is being cancelled is not cancelled itself", scenario{
 		presses: []press{sale(), reverse()}, idempotent: true, allow: may{fCancel: 1},
+	}},
+	{orphansForgotten, "after a crash that may have left orphans nothing is ended here before the hub has told what it has", scenario{
+		presses: one, idempotent: true, overlap: true, allow: may{fProcess: 1, fCancel: 1},
+	}},
+	{openUntold, "a hub tells at a hello what has no end, as well as its outbox", scenario{
+		presses: one, idempotent: true, overlap: true, allow: may{fProcess: 1, fCancel: 1},
+	}},
+	{openNotMarked, "what the hub has without an end may have left, though this process has not sent it", scenario{
+		presses: one, idempotent: true, overlap: true, allow: may{fProcess: 1, fCancel: 1, fRepeat: 1},
+	}},
+	{orphansLost, "what a router and the ledger may both have lost is asked about before it is called", scenario{
+		presses: one, overlap: true, marked: true, allow: may{fHubCopy: 1, fProcess: 1, fRepeat: 1},
 	}},
 }
 

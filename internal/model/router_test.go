@@ -33,6 +33,8 @@ type router struct {
 	welcome *box[wire.Welcome] // the last one; nil before it
 	home    bool               // what its outbox held is on disk
 	retold  [txMax]uint64      // ends that were told again to a hub that had lost them, by their positions
+	fly     *flight            // accepted, and not on disk yet
+	noted   bool               // the journal says that sales may leave early, or will with the next commit
 }
 
 // missed is an end that could not be taken.
@@ -64,6 +66,7 @@ type disk struct {
 	epoch   [16]byte // of the ledger, as heard last, and the sequence at which it was heard first
 	since   uint64
 	gap     bool
+	early   bool // sales may have left whose acceptance is not here
 	seq     uint64
 	heads   *chain // the chain, the newest first
 }
@@ -95,7 +98,8 @@ func (w *world) install(e uint8) {
 func (w *world) startProcess(e uint8) {
 	r := &w.routers[e]
 	r.alive, r.inc, r.mem, r.tail, r.missing, r.known = true, w.draw(), r.disk.rec, nil, nil, false
-	r.links, r.past, r.welcome, r.home = [hubMax]link{}, edge.Past{}, nil, false
+	r.links, r.past, r.welcome, r.home = [hubMax]link{}, edge.Past{Orphans: r.disk.early && w.broken != orphansForgotten}, nil, false
+	r.fly, r.noted = nil, r.disk.early
 	r.retold, r.calls = [txMax]uint64{}, [txMax]wire.Type{}
 	r.epoch, r.since = r.disk.epoch, r.disk.since
 	if w.broken == unheard {
@@ -131,6 +135,7 @@ func (w *world) landed(e uint8, seq uint64) {
 // stop ends a router's process: its memory is gone, and its connections are.
 func (w *world) stop(e uint8) {
 	r := &w.routers[e]
+	r.fly = nil
 	r.alive, r.mem, r.tail, r.missing, r.links = false, [txMax]*box[edge.Record]{}, nil, nil, [hubMax]link{}
 	w.lose(func(f *frame) bool { return !f.up && f.e == e })
 }
@@ -140,6 +145,9 @@ func (w *world) hangUp(e, h uint8) {
 	r := &w.routers[e]
 	if !r.links[h].up {
 		return
+	}
+	if r.fly != nil && r.fly.rec.v.Left {
+		w.touchdown(e) // what is in doubt waits for its commit
 	}
 	r.links[h], r.calls = link{}, [txMax]wire.Type{}
 	w.lose(func(f *frame) bool { return !f.up && f.e == e && f.h == h })
@@ -254,6 +262,7 @@ func (w *world) own(e, tx uint8, ev edge.Event) {
 // commit writes what waits, and then says so to the hub.
 func (w *world) commit(e uint8) {
 	r := &w.routers[e]
+	w.touchdown(e)
 	if len(r.tail) == 0 {
 		return
 	}
@@ -279,6 +288,7 @@ func (w *world) land(e uint8, ev *event) {
 		if ev.Epoch != d.epoch {
 			d.epoch, d.since = ev.Epoch, max(d.since, ev.seq)
 		}
+		d.early = ev.Early
 		return
 	case edge.EventGap:
 		d.gap = true

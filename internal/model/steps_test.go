@@ -13,7 +13,7 @@ import (
 type verb uint8
 
 const (
-	vPress verb = iota
+	vPress verb = iota // k: how
 	vCancel
 	vAcknowledge
 	vPerson // k: what the technician does
@@ -55,6 +55,12 @@ const (
 	verbs
 )
 
+// How a till presses.
+const (
+	pressedOther = 1 // with another body
+	pressedEarly = 2 // its sale may leave before the acceptance is on disk
+)
+
 // step is one thing that happens in a world.
 type step struct {
 	verb     verb
@@ -87,7 +93,10 @@ func (w *world) tillSteps(all []step) []step {
 		if rec == nil && (!w.oracle.pressed[tx] || w.can(fRepeat)) && w.pressable(tx) {
 			all = append(all, step{verb: vPress, tx: tx})
 			if w.oracle.pressed[tx] && w.can(fOther) {
-				all = append(all, step{verb: vPress, tx: tx, k: 1})
+				all = append(all, step{verb: vPress, tx: tx, k: pressedOther})
+			}
+			if w.mayPressEarly(tx) {
+				all = append(all, step{verb: vPress, tx: tx, k: pressedEarly})
 			}
 		}
 		if w.can(fCancel) && (rec == nil || rec.State == tideover.StateApproved || !rec.Final() && !rec.Undo) {
@@ -120,7 +129,7 @@ func (w *world) pressable(tx uint8) bool {
 
 func (w *world) routerSteps(all []step, e uint8) []step {
 	r := &w.routers[e]
-	if len(r.tail) > 0 {
+	if len(r.tail) > 0 || r.fly != nil {
 		all = append(all, step{verb: vCommit, e: e})
 	}
 	for i := range w.scenario.hubs {
@@ -152,6 +161,14 @@ func (w *world) routerSteps(all []step, e uint8) []step {
 // carrySteps are what a router may do about one transaction.
 func (w *world) carrySteps(all []step, e, tx uint8) []step {
 	r := &w.routers[e]
+	if w.flies(e, tx) {
+		for h := range w.scenario.hubs {
+			if r.calls[tx] == 0 && r.links[h].shaken && w.nextEarly(e).Act == edge.ActSend {
+				all = append(all, step{verb: vCarry, e: e, tx: tx, h: uint8(h)})
+			}
+		}
+		return all
+	}
 	rec := w.known(e, tx)
 	s, open := w.next(e, tx)
 	local := false

@@ -17,6 +17,9 @@ func (w *world) dial(e, h uint8) {
 		Incarnation: name16(r.inc), Seq: r.disk.heads.seq, Head: headOf(r.disk.heads), HaveThrough: r.disk.have,
 		Journal: name16(r.journal), Highest: r.disk.highest, Epoch: r.disk.epoch,
 	}
+	if r.past.Orphans {
+		hello.Features = wire.FeatureOpen
+	}
 	for _, b := range r.tail {
 		hello.Highest = max(hello.Highest, b.v.HubSeq) // taken, whether it is on disk or not
 	}
@@ -45,6 +48,8 @@ func (w *world) listen(e, h uint8) {
 		switch b := c.(type) {
 		case *box[wire.Welcome]:
 			w.welcomed(e, h, b)
+		case *box[wire.Open]:
+			w.found(e, &b.v)
 		case *box[wire.Confirmation]:
 			w.confirmed(e, &b.v)
 		case *box[wire.CaughtUp]:
@@ -63,7 +68,7 @@ func (w *world) welcomed(e, h uint8, b *box[wire.Welcome]) {
 	r.known, r.ahead = true, int8((m.LedgerTime-start)/tideover.Millis(tickLen.Milliseconds()))-int8(w.tick)
 	if m.Epoch != r.epoch {
 		r.epoch, r.since = m.Epoch, r.seq+1
-		w.lazily(e, txMax, edge.Event{Type: edge.EventHeard, HubSeq: r.disk.have, Epoch: m.Epoch})
+		w.lazily(e, txMax, edge.Event{Type: edge.EventHeard, HubSeq: r.disk.have, Epoch: m.Epoch, Early: r.noted})
 	}
 	since := r.since
 	if w.broken == epochForgotten {
@@ -101,10 +106,14 @@ func (w *world) caughtUp(e uint8, c wire.CaughtUp) {
 			through = p.position - 1
 		}
 	}
-	if through > r.disk.have {
-		w.lazily(e, txMax, edge.Event{Type: edge.EventHeard, HubSeq: through, Epoch: r.epoch})
+	whole := c.Open || !r.past.Orphans
+	on := r.noted || whole && w.overlap
+	if through > r.disk.have || on != r.noted {
+		r.noted = on
+		w.lazily(e, txMax, edge.Event{Type: edge.EventHeard, HubSeq: max(through, r.disk.have), Epoch: r.epoch, Early: on})
 	}
 	w.commit(e)
+	r.past.Orphans = r.past.Orphans && !whole
 	r.home = true
 	if !r.welcome.v.Replay {
 		r.past.Caught = true
@@ -114,6 +123,7 @@ func (w *world) caughtUp(e uint8, c wire.CaughtUp) {
 // heard has a router take a frame that is not on the control stream.
 func (w *world) heard(f *frame) {
 	r := &w.routers[f.e]
+	w.await(f.e, f.tx)
 	switch f.kind {
 	case wire.TypeConfirmation:
 		c := value[answer](f.body)
@@ -178,6 +188,7 @@ func (w *world) answered(e, tx uint8, to wire.Type) {
 func (w *world) confirmed(e uint8, c *wire.Confirmation) bool {
 	r := &w.routers[e]
 	tx := uint8(w.index[c.ID])
+	w.await(e, tx)
 	rec := w.known(e, tx)
 	if c.Adopt != nil && (rec == nil || rec.Hash != c.Adopt.Hash && !rec.Barred() && c.Adopt.Request.Kind != tideover.KindNone) {
 		w.adopt(e, tx, c.Adopt)
@@ -262,6 +273,9 @@ func (w *world) next(e, tx uint8) (edge.Step, bool) {
 
 // carry takes the next step of one transaction. h is the hub that it is sent to. It returns false where there is nothing to do.
 func (w *world) carry(e, tx, h uint8) bool {
+	if w.flies(e, tx) {
+		return w.carryEarly(e, h)
+	}
 	s, ok := w.next(e, tx)
 	if !ok {
 		return false
@@ -341,7 +355,10 @@ func (w *world) endHere(e, tx uint8, cause tideover.Cause) bool {
 
 // submitOf is a transaction as the hub gets it.
 func (w *world) submitOf(e, tx uint8, again bool) wire.Submit {
-	rec := w.known(e, tx)
+	return w.submitFrom(e, tx, w.known(e, tx), again)
+}
+
+func (w *world) submitFrom(e, tx uint8, rec *edge.Record, again bool) wire.Submit {
 	s := w.submits[tx]
 	s.CreatedAt, s.Hash, s.Again = rec.CreatedAt, rec.Hash, again
 	s.ExpiresAt, _ = rec.Expires(w.moment(e))

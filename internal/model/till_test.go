@@ -13,6 +13,14 @@ func (w *world) press(tx uint8, other bool) {
 	if w.known(e, tx) != nil {
 		return // answered with the one transaction, or refused
 	}
+	w.own(e, tx, edge.Accept(w.draft(tx, other)))
+	w.oracle.accepted[tx] = w.tick
+	w.oracle.pressed[tx] = true
+}
+
+// draft is what the till's router makes of a request.
+func (w *world) draft(tx uint8, other bool) *edge.Draft {
+	e := w.till
 	s := w.submits[tx]
 	if other {
 		s.Hash[1] = 1
@@ -25,9 +33,7 @@ func (w *world) press(tx uint8, other bool) {
 	if known && s.Request.Kind == tideover.KindSale {
 		d.LedgerExpires = now.Add(s.Request.ExpiresIn)
 	}
-	w.own(e, tx, edge.Accept(d))
-	w.oracle.accepted[tx] = w.tick
-	w.oracle.pressed[tx] = true
+	return d
 }
 
 // cancel has a till cancel: by its id where the router has it, and otherwise by its key.

@@ -94,6 +94,7 @@ func largeWorld(r *rand.Rand) *scenario {
 	if sc.allow[fHubCopy] > 0 || sc.allow[fCopy] > 0 {
 		sc.presses = knownOfCopies(sc.presses, sc.allow[fCopy] > 0)
 	}
+	sc.overlap = r.IntN(2) == 0 && (sc.allow[fHubCopy] == 0 || sc.marked)
 	return sc.prepare()
 }
 

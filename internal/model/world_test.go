@@ -85,6 +85,7 @@ type scenario struct {
 	fine       bool // outbox replays are heard frame by frame, questions are recorded later than answered, progress is told
 	wall       bool // routers think that it is tomorrow
 	marked     bool // copies of the ledger are made by the command that marks them
+	overlap    bool // sales may leave before their acceptance is on disk
 	broken     mutation
 
 	ids     [txMax]tideover.ID
@@ -227,7 +228,7 @@ var encoded = []reflect.Type{
 	reflect.TypeFor[edge.Record](), reflect.TypeFor[event](),
 	reflect.TypeFor[edge.Past](), reflect.TypeFor[wire.Submit](), reflect.TypeFor[wire.Ask](), reflect.TypeFor[wire.Cancel](),
 	reflect.TypeFor[wire.Expire](), reflect.TypeFor[wire.Hello](), reflect.TypeFor[wire.Welcome](), reflect.TypeFor[wire.Confirmation](),
-	reflect.TypeFor[wire.CaughtUp](), reflect.TypeFor[wire.Refused](), reflect.TypeFor[progress](), reflect.TypeFor[answer](),
+	reflect.TypeFor[wire.CaughtUp](), reflect.TypeFor[wire.Open](), reflect.TypeFor[wire.Refused](), reflect.TypeFor[progress](), reflect.TypeFor[answer](),
 	reflect.TypeFor[have](),
 	reflect.TypeFor[wire.Settle](), reflect.TypeFor[wire.Replay](), reflect.TypeFor[wire.Replayed](),
 }
