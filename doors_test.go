@@ -36,6 +36,7 @@ var doors = []struct{ from, to, why string }{
 	{"control", root, "shows transactions to technicians"},
 	{"install", root, "enrolment brings the store's terminals"},
 	{"install", "wire", "enrolment dials the hub"},
+	{"install", "internal/die", "crash tests end the process around each change of the keys"},
 	{"uplink", root, "outcomes and terminals pass through it"},
 	{"uplink", "netmon", "facts about links hasten a redial"},
 	{"uplink", "wire", "speaks frames"},

@@ -32,7 +32,7 @@ type alone struct {
 
 // openAlone opens the queue in a folder, or makes it there.
 func openAlone(dir string, o queue.Options) (*alone, error) {
-	o.Path, o.Key, o.Store, o.SizeMax = filepath.Join(dir, "queue.db"), [32]byte{1}, shop, queueSizeMax
+	o.Path, o.Key, o.Store, o.SizeMax = filepath.Join(dir, "queue.db"), queue.OneKey([32]byte{1}), shop, queueSizeMax
 	if _, err := os.Stat(o.Path); errors.Is(err, os.ErrNotExist) {
 		if err := queue.Create(o.Path, o.Key, queue.Ident{Store: shop}); err != nil {
 			return nil, err

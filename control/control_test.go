@@ -166,6 +166,27 @@ func (h *house) Compact(context.Context) (control.Compacted, error) {
 	return control.Compacted{BeforeBytes: 9, AfterBytes: 3}, nil
 }
 
+func (h *house) Keys(context.Context) (control.KeyList, error) {
+	return control.KeyList{Keys: []control.Key{{Name: "3f2a91c4", Seals: true, Held: true, Sealed: 3}}}, nil
+}
+
+func (h *house) RotateKey(ctx context.Context, by control.Peer) (control.KeyList, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.by = by
+	return h.Keys(ctx)
+}
+
+func (h *house) DestroyKeys(ctx context.Context, d control.KeyDestruction, by control.Peer) (control.KeyList, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.by = by
+	if !d.Force {
+		return control.KeyList{}, control.Refused("key_needed", tideover.Textf("needed", "需要"), tideover.Text{})
+	}
+	return h.Keys(ctx)
+}
+
 func (h *house) VerifyJournal(_ context.Context, anchor string) (control.Journal, error) {
 	if anchor == "bad" {
 		return control.Journal{}, control.Refused("busy", tideover.Textf("busy", "忙"), tideover.Text{})

@@ -53,6 +53,8 @@ type Journal struct {
 	Anchors []JournalAnchor `json:"anchors"`
 	Newer   int             `json:"newer"` // entries after the newest anchor; all of them where there is none
 	Flaws   []Flaw          `json:"flaws"`
+	// Unreadable counts sealed parts whose key was destroyed. Nobody can read them, and that is no flaw.
+	Unreadable int `json:"unreadable"`
 }
 
 // JournalAnchor is a head of the journal's chain that the hub keeps.

@@ -69,6 +69,15 @@ type Backend interface {
 	// Compact makes the journal's file as small as what it holds. It may take minutes, and delays nobody but for an instant.
 	Compact(ctx context.Context) (Compacted, error)
 
+	// Keys returns the keys of the journal, the newest first. It reads through what is sealed.
+	Keys(ctx context.Context) (KeyList, error)
+
+	// RotateKey lets a new key seal what is accepted; it is on disk and on record when it returns.
+	RotateKey(ctx context.Context, by Peer) (KeyList, error)
+
+	// DestroyKeys destroys every key but the one that seals. Where something open would be lost by that it is refused without Force.
+	DestroyKeys(ctx context.Context, d KeyDestruction, by Peer) (KeyList, error)
+
 	// Reconcile compares all sides of a day. With All it calls each for every transaction before it returns, and returns its first error.
 	Reconcile(ctx context.Context, q ReconcileQuery, each func(tideover.Compared) error) (tideover.Reconciliation, error)
 
@@ -172,6 +181,11 @@ func (s *Server) handler() http.Handler {
 	m.Handle("GET /v1/check", s.allowed(slow(s.write, s.checkStore)))
 	m.Handle("POST /v1/backup", s.allowed(slow(s.write, s.backup)))
 	m.Handle("POST /v1/compact", s.allowed(slow(s.write, func(r *http.Request) (any, error) { return s.backend.Compact(r.Context()) })))
+	m.Handle("GET /v1/keys", s.allowed(slow(s.write, func(r *http.Request) (any, error) { return s.backend.Keys(r.Context()) })))
+	m.Handle("POST /v1/keys/rotate", s.allowed(slow(s.write, func(r *http.Request) (any, error) {
+		return s.backend.RotateKey(r.Context(), peerFrom(r.Context()))
+	})))
+	m.Handle("POST /v1/keys/destroy", s.allowed(slow(s.write, s.destroyKeys)))
 	m.Handle("GET /v1/reconcile", s.allowed(s.reconcile))
 	m.Handle("GET /v1/terminals", s.answer(func(r *http.Request) (any, error) { return s.backend.Terminals(r.Context()) }))
 	m.Handle("POST /v1/terminals/pair", s.answer(s.pair))

@@ -33,6 +33,7 @@ type Status struct {
 	Storage     Storage     `json:"storage"`
 	Certificate Certificate `json:"certificate"`
 	Rules       Rules       `json:"rules"` // in force
+	Keys        Keys        `json:"keys"`
 
 	// Alarms are findings that only the daemon itself can know: another router has taken over, this journal was restored.
 	Alarms []Finding `json:"alarms"`
@@ -105,6 +106,12 @@ type Storage struct {
 	Seq         uint64 `json:"seq"`          // of the last committed event
 	Head        string `json:"head"`         // the chain's hash there, hexadecimal
 	HaveThrough uint64 `json:"have_through"` // the hub's outbox is on disk up to this position
+}
+
+// Keys are those of the journal's payloads, in short.
+type Keys struct {
+	Seals string `json:"seals"` // the name of the one that seals
+	Older int    `json:"older"` // older ones that still open something
 }
 
 // Certificate is the edge's own.

@@ -31,7 +31,7 @@ func CompactStore(c Config) (control.Compacted, error) {
 		return control.Compacted{}, err
 	}
 	return compactOf(c, func() (queue.Compacted, error) {
-		return queue.CompactFile(QueuePath(c.StateDir), id.QueueKey, id.Store)
+		return queue.CompactFile(QueuePath(c.StateDir), queueKeys(id.QueueKeys), id.Store)
 	})
 }
 

@@ -41,7 +41,7 @@ func CreateQueue(c Config) error {
 	if _, err := os.Lstat(path); err == nil {
 		return nil
 	}
-	return queue.Create(path, id.QueueKey, queue.Ident{Store: id.Store})
+	return queue.Create(path, queueKeys(id.QueueKeys), queue.Ident{Store: id.Store})
 }
 
 // Router is a running edge.
@@ -62,6 +62,7 @@ type Router struct {
 	judge    *judge
 	books    *books
 	receipts *receipts
+	keys     *keeper
 	reload   <-chan struct{}
 	closing  atomic.Bool
 
@@ -95,7 +96,7 @@ func open(c Config, log *slog.Logger) (*Router, error) {
 	}
 	r := &Router{config: c, log: log, started: time.Now(), id: id, netmon: netmon.New(log)}
 	r.queue, err = queue.Open(queue.Options{
-		Path: QueuePath(c.StateDir), Key: id.QueueKey, Store: id.Store, Log: log,
+		Path: QueuePath(c.StateDir), Key: queueKeys(id.QueueKeys), Store: id.Store, Log: log,
 		Durable:   func(have []queue.Position) { r.session.durable(have) },
 		Overlap:   func() bool { return r.forward.overlap() },
 		Retention: queue.Retention{Payload: c.Retention.Payload},
@@ -105,6 +106,7 @@ func open(c Config, log *slog.Logger) (*Router, error) {
 	}
 	clock := newLedgerClock()
 	boot := boottime.ID()
+	r.keys = &keeper{dir: c.StateDir, queue: r.queue, log: log}
 	r.receipts = newReceipts(id.Store, c.StateDir, r.queue, log)
 	r.forward = &forwarder{queue: r.queue, clock: clock, boot: boot, secret: id.StoreSecret[:], receipts: r.receipts, log: log}
 	r.forward.past.Orphans = r.queue.Orphans()
@@ -216,7 +218,7 @@ func (r *Router) run(ctx context.Context) error {
 	if err := r.prepare(failed); err != nil {
 		group.Go(func() error { return err })
 	} else {
-		start(r.netmon.Run, r.uplink.Run, r.putAway, r.forward.Run, r.session.bury, r.readAgain, r.compactWhenItPays, r.control.Run, r.endpoint.Run)
+		start(r.netmon.Run, r.uplink.Run, r.putAway, r.forward.Run, r.session.bury, r.readAgain, r.compactWhenItPays, r.keys.Run, r.control.Run, r.endpoint.Run)
 		r.log.Info("running", "version", tideover.Version, "store", r.id.Store, "listen", r.endpoint.Addr().String(),
 			"pending", r.queue.Pending())
 	}

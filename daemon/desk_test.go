@@ -23,7 +23,7 @@ type house struct {
 	*desk
 	session *session
 	path    string
-	key     [32]byte
+	key     queue.Keys
 	sizeMax int64 // of the journal; 0: as usual
 	stop    func()
 	closed  atomic.Bool
@@ -31,7 +31,7 @@ type house struct {
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	h := &house{path: filepath.Join(t.TempDir(), "queue.db"), key: [32]byte{7}}
+	h := &house{path: filepath.Join(t.TempDir(), "queue.db"), key: queue.OneKey([32]byte{7})}
 	if err := queue.Create(h.path, h.key, queue.Ident{Store: "shop-0001"}); err != nil {
 		t.Fatal(err)
 	}

@@ -172,6 +172,10 @@ func (f *forwarder) carry(ctx context.Context, p queue.Parcel, m edge.Moment, s 
 		}), nil
 	case edge.ActFirst:
 		return f.cancelFirst(ctx, p, m), nil
+	case edge.ActManual:
+		f.log.Error("its key was destroyed, and it cannot be sent: it needs a person", "txn", p.ID)
+		f.move(p.ID, tideover.ToldManual, edge.Note{})
+		return edge.LookAgain, nil
 	case edge.ActAsk, edge.ActSend, edge.ActCancel, edge.ActSettle:
 	}
 	if room == nil {
@@ -183,6 +187,9 @@ func (f *forwarder) carry(ctx context.Context, p queue.Parcel, m edge.Moment, s 
 				return 0, nil // it has come to its end meanwhile, and its request may be erased
 			}
 			return retryAfter, err
+		}
+		if s.Act == edge.ActSend && p.Unreadable {
+			return 0, nil // its key was destroyed a moment ago: it is decided anew
 		}
 	}
 	return f.call(ctx, p, m, s, room), nil

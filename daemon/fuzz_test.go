@@ -141,7 +141,7 @@ func FuzzExchange(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	path, key := filepath.Join(f.TempDir(), "queue.db"), [32]byte{7}
+	path, key := filepath.Join(f.TempDir(), "queue.db"), queue.OneKey([32]byte{7})
 	if err := queue.Create(path, key, queue.Ident{Store: "shop-0001"}); err != nil {
 		f.Fatal(err)
 	}

@@ -91,7 +91,7 @@ func (s *session) tellAgain(ctx context.Context, p queue.Parcel) error {
 func (s *session) holdAgain(ctx context.Context, p queue.Parcel) error {
 	m := s.moment()
 	switch {
-	case p.Undo, !p.Lost(m.Past), p.Stale(m.Past):
+	case p.Undo, !p.Lost(m.Past), p.Stale(m.Past), p.Unreadable:
 		return nil // it is not to be sent
 	case p.State == tideover.StateHeld:
 		s.log.Warn("a restored hub is not told of a transaction that is held here: it may not count it", "txn", p.ID)

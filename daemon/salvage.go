@@ -18,7 +18,8 @@ func SalvageStore(c Config, path, out string) (control.Salvaged, error) {
 	id, err := install.Load(c.StateDir)
 	switch {
 	case err == nil:
-		s.Key, s.Store, s.Secret = &id.QueueKey, id.Store, id.StoreSecret[:]
+		keys := queueKeys(id.QueueKeys)
+		s.Key, s.Store, s.Secret = &keys, id.Store, id.StoreSecret[:]
 	case path == "" || out != "":
 		return control.Salvaged{}, err
 	}

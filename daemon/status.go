@@ -33,6 +33,7 @@ func (r *Router) Status() control.Status {
 			Path: QueuePath(r.config.StateDir), FileBytes: st.FileBytes, InsideBytes: st.InsideBytes, FreeBytes: st.FreeBytes, Commits: st.Commits, Syncs: st.Syncs,
 			Seq: st.HeadSeq, Head: hex.EncodeToString(st.HeadHash[:]), HaveThrough: st.HaveThrough,
 		},
+		Keys:        control.Keys{Seals: shortKey(r.queue.SealingKey()), Older: r.queue.HeldKeys() - 1},
 		Rules:       rulesOf(r.judge.now.Load().on),
 		Certificate: control.Certificate{Serial: r.id.Serial(), NotAfter: tideover.MillisOf(r.id.NotAfter())},
 	}

@@ -39,7 +39,7 @@ func CheckStore(c Config, path string) (control.Check, error) {
 	if path == "" {
 		path = QueuePath(c.StateDir)
 	}
-	found, err := queue.CheckFile(path, id.QueueKey, id.Store)
+	found, err := queue.CheckFile(path, queueKeys(id.QueueKeys), id.Store)
 	if err != nil {
 		return control.Check{}, err
 	}
@@ -74,7 +74,7 @@ func BackupStore(c Config, path string) (control.Backup, error) {
 		return control.Backup{}, err
 	}
 	return backupOf(path, func() (queue.Copied, error) {
-		return queue.BackupFile(QueuePath(c.StateDir), path, id.QueueKey, id.Store)
+		return queue.BackupFile(QueuePath(c.StateDir), path, queueKeys(id.QueueKeys), id.Store)
 	})
 }
 
@@ -117,7 +117,7 @@ func RestoreStore(c Config, from string) (control.Restored, error) {
 	if err != nil {
 		return control.Restored{}, err
 	}
-	r, err := queue.RestoreFile(from, QueuePath(c.StateDir), id.QueueKey, id.Store)
+	r, err := queue.RestoreFile(from, QueuePath(c.StateDir), queueKeys(id.QueueKeys), id.Store)
 	if errors.Is(err, queue.ErrNoRoom) {
 		err = noRoom(err)
 	}

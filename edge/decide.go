@@ -69,6 +69,7 @@ const (
 	ActExpire            // end it here: nothing of it has left, and it is too old
 	ActMoot              // a reversal: end it here, since its original has never left
 	ActFirst             // a reversal: its original is to be cancelled first
+	ActManual            // it needs a person: nothing of it has left, and it cannot be sent
 )
 
 // Step is a decision with its reason; logs show the very value.
@@ -144,6 +145,8 @@ func Decide(r, original *Record, m Moment) Step {
 		return Step{Act: ActSettle, Reason: "a person has settled it"}
 	case r.Undo:
 		return Step{Act: ActCancel, Again: again, Reason: "its cancel is on disk, and the hub decides"}
+	case r.Unreadable:
+		return Step{Act: ActAsk, Reason: "its payload cannot be read, since its key was destroyed: it is asked about, never sent"}
 	case r.Stale(m.Past):
 		return Step{Act: ActAsk, Reason: "this journal was restored from an older copy: what it holds open is asked about, never sent"}
 	default:
@@ -163,7 +166,14 @@ func (r *Record) alone(original *Record, remaining time.Duration, m Moment) (Ste
 	case original.Counts() && !original.Undo && original.First < r.First && original.Kind != tideover.KindReversal:
 		return Step{Act: ActFirst, Reason: "its original has no end: it is cancelled first"}, true
 	}
-	return Step{}, false
+	switch {
+	case !fresh || !r.Unreadable:
+		return Step{}, false
+	case r.Kind == tideover.KindSale && m.MayEnd():
+		return Step{Act: ActHold, Until: min(remaining, LookAgain), Reason: "its payload cannot be read, since its key was destroyed: it expires unsent"}, true
+	default:
+		return Step{Act: ActManual, Reason: "its payload cannot be read, since its key was destroyed, and nothing of it has left"}, true
+	}
 }
 
 // Stale says that it is from an older copy of the journal, and no person has let it go: it may have ended since, and is asked about.

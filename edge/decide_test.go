@@ -39,6 +39,7 @@ func notHeard(m *Moment) { m.Caught, m.Connected, m.LedgerKnown, m.LedgerNow = f
 func cut(m *Moment) { m.Connected = false }
 
 func TestDecide(t *testing.T) {
+	lost := func(r *Record) { r.Unreadable = true }
 	reopened := func(r *Record) { r.Reopened, r.State = true, tideover.StateInDoubt }
 	for name, c := range map[string]struct {
 		r      *Record
@@ -66,6 +67,13 @@ func TestDecide(t *testing.T) {
 		"superseded, too old: nothing ended here":  {sale(nil), after(time.Minute, func(m *Moment) { m.Superseded = true }), ActDoubt, "taken over"},
 		"refund without a link, however old":       {sale(func(r *Record) { r.Kind, r.LedgerExpires = tideover.KindRefund, 0 }), after(time.Hour, cut), ActHold, "no link"},
 		"refund with a link, however old":          {sale(func(r *Record) { r.Kind, r.LedgerExpires = tideover.KindRefund, 0 }), after(time.Hour, nil), ActSend, ""},
+		"unreadable, never sent: it expires":       {sale(lost), after(time.Second, nil), ActHold, "expires unsent"},
+		"unreadable, too old, never sent":          {sale(lost), after(time.Minute, nil), ActExpire, "nothing of it has left"},
+		"unreadable, in a journal with a gap":      {sale(lost), after(time.Second, func(m *Moment) { m.Gap = true }), ActManual, "key was destroyed"},
+		"unreadable advice, no link":               {sale(func(r *Record) { lost(r); r.Kind = tideover.KindAdvice }), after(time.Second, cut), ActManual, "key was destroyed"},
+		"unreadable, may have left: asked about":   {sale(func(r *Record) { lost(r); reopened(r) }), after(time.Second, nil), ActAsk, "never sent"},
+		"unreadable, its cancel is on disk":        {sale(func(r *Record) { lost(r); reopened(r); r.Undo = true }), after(time.Second, nil), ActCancel, ""},
+		"unreadable, and settled":                  {sale(func(r *Record) { lost(r); reopened(r); r.Settle = tideover.StateDeclined }), after(time.Second, nil), ActSettle, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := Decide(c.r, nil, c.m)

@@ -34,6 +34,8 @@ const (
 	EventRetry                  // by a technician: it is asked for again now, and nothing of it changes
 	EventRules                  // the shop's rules as they are from here on
 	EventSettlement             // what a till reports at closing time
+	EventPruned                 // reserved
+	EventKey                    // from here on another key seals, or an older one was destroyed
 	EventTypesEnd
 )
 
@@ -43,6 +45,7 @@ var eventNames = [EventTypesEnd]string{
 	EventSettle: "settle asked", EventDropped: "dropped", EventBuried: "told to the hub", EventAdopted: "adopted",
 	EventTerminal: "terminal", EventHeard: "heard", EventLedgerTime: "ledger time", EventMark: "mark", EventBarred: "barred",
 	EventGap: "restored", EventRetry: "retry asked", EventRules: "rules", EventSettlement: "settlement",
+	EventPruned: "pruned", EventKey: "key",
 }
 
 // String returns the name in the history of a transaction.
@@ -78,6 +81,7 @@ type Event struct {
 	Rules     string             `cbor:"20,keyasint,omitempty"` // EventRules: as the configuration has them, every key spelled out
 	// Settlement is of EventSettlement; its items are the entry's sealed part.
 	Settlement *Settlement `cbor:"21,keyasint,omitempty"`
+	Key        *Key        `cbor:"23,keyasint,omitempty"` // EventKey
 	// Early is of EventHeard: after it, sales may have left whose acceptance never came to this disk.
 	Early bool `cbor:"24,keyasint,omitempty"`
 }
@@ -113,6 +117,13 @@ type Settlement struct {
 	To          tideover.Millis            `cbor:"6,keyasint"`
 	Totals      []tideover.SettlementTotal `cbor:"7,keyasint,omitempty"`
 	Items       int                        `cbor:"8,keyasint,omitempty"` // how many the sealed part holds
+}
+
+// Key is what an EventKey says. Check knows a key again and does not tell it. What is sealed above the entry's sequence is sealed with that key;
+// where it is destroyed, nothing that it has sealed can be read any more.
+type Key struct {
+	Check     [32]byte `cbor:"1,keyasint"`
+	Destroyed bool     `cbor:"2,keyasint,omitempty"`
 }
 
 // Judged is what the rules found of a request that they let pass; it stands in the journal with its acceptance.

@@ -29,6 +29,8 @@ type Record struct {
 
 	Reopened bool // found without an end when this process started: an earlier one may have sent it
 	Left     bool // a byte of it may have left in this process, or the hub has spoken of it
+	// Unreadable: the key of its payload was destroyed. It is asked about, and never sent. Only whoever opens its request finds that.
+	Unreadable bool
 }
 
 // NeverSent says that no byte of it can have left, neither from this process nor from an earlier one or from another router that this
@@ -118,7 +120,7 @@ func (r *Record) apply(seq uint64, e *Event, fresh bool) error {
 		} else {
 			r.Acknowledged = true
 		}
-	case EventNone, EventTerminal, EventHeard, EventLedgerTime, EventMark, EventGap, EventRules, EventSettlement, EventTypesEnd:
+	case EventNone, EventTerminal, EventHeard, EventLedgerTime, EventMark, EventGap, EventRules, EventSettlement, EventPruned, EventKey, EventTypesEnd:
 		return fmt.Errorf("%q is not a transaction's", e.Type)
 	}
 	return nil

@@ -10,7 +10,11 @@
 //	ca.crt          the hub's authority, whose fingerprint was in the token (PEM)
 //	store.secret    32 bytes that key the request and instrument hashes
 //	receipt.pub     the public keys that receipts are checked with (PEM), those of earlier ones too; a hub that signs none tells none
-//	queue.key       32 bytes that seal payloads; kept as long as there is a queue.db, since nothing else opens it
+//	queue.key       the keys that seal payloads; kept as long as there is a queue.db, since nothing else opens it
+//
+// queue.key is the 32 bytes of one key until the first [AddQueueKey]. From then on it is JSON: "version" 2; "keys", each in hexadecimal, the
+// newest first; and "destroyed", the names of those that [DestroyQueueKeys] has taken out. It is replaced as a whole: written under another
+// name, synced, renamed, and the folder synced.
 //
 // # Crashes
 //

@@ -82,7 +82,7 @@ func (d stateDir) mayBecome(store string) (keepKey bool, err error) {
 				"请为新门店另设 state_dir；原日志中可能有尚未送达总部的交易"),
 		}
 	}
-	if _, err := d.readSecret(fileQueueKey); err != nil {
+	if _, err := d.queueKeys(); err != nil {
 		if e, ok := errors.AsType[*Error](err); ok {
 			e.Err = errors.Join(ErrNoQueueKey, e.Err)
 		}

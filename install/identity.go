@@ -22,7 +22,7 @@ type Identity struct {
 	Terminals   []tideover.Terminal
 	EnrolledAt  tideover.Millis // ledger time
 	StoreSecret [32]byte        // keys the request and instrument hashes
-	QueueKey    [32]byte        // seals payloads
+	QueueKeys   QueueKeys       // seal payloads
 
 	certificate tls.Certificate
 	authority   *x509.CertPool
@@ -132,7 +132,7 @@ func (d stateDir) load() (id Identity, err error) {
 	if id.StoreSecret, err = d.readSecret(fileSecret); err != nil {
 		return id, err
 	}
-	if id.QueueKey, err = d.readSecret(fileQueueKey); err != nil {
+	if id.QueueKeys, err = d.queueKeys(); err != nil {
 		return id, err
 	}
 	return id, d.loadCertificates(&id)

@@ -66,7 +66,7 @@ func TestEnroll_WritesAnIdentity(t *testing.T) {
 		want := []tideover.Terminal{{UID: "u1", Name: "till-1", TokenHash: [32]byte{7}, PairedAt: 0}, {UID: "u2", Name: "till-2", Revoked: true}}
 		want[0].PairedAt = 8
 		if id.Store != "shop-0001" || id.Ledger != [16]byte{6} || id.StoreSecret != [32]byte{5} || id.EnrolledAt != tideover.MillisOf(ledgerTime) ||
-			!reflect.DeepEqual(id.Addresses, []string{h.addr}) || !reflect.DeepEqual(id.Terminals, want) || id.QueueKey == [32]byte{} {
+			!reflect.DeepEqual(id.Addresses, []string{h.addr}) || !reflect.DeepEqual(id.Terminals, want) || len(id.QueueKeys.All) != 1 {
 			t.Errorf("%+v", id)
 		}
 		c := id.TLS(func() time.Time { return ledgerTime })
@@ -78,7 +78,7 @@ func TestEnroll_WritesAnIdentity(t *testing.T) {
 			t.Error(leaf, err)
 		}
 	}
-	if id.QueueKey != loaded.QueueKey {
+	if !reflect.DeepEqual(id.QueueKeys, loaded.QueueKeys) {
 		t.Error("two queue keys")
 	}
 	files := content(t, dir)
@@ -208,7 +208,7 @@ func TestEnroll_SameStoreAgain(t *testing.T) {
 	second, err := enroll(t, dir, h.token.String())
 	check(t, err)
 	after := content(t, dir)
-	if second.QueueKey != first.QueueKey || after[fileQueue] != "a journal" {
+	if !reflect.DeepEqual(second.QueueKeys, first.QueueKeys) || after[fileQueue] != "a journal" {
 		t.Error("the journal or its key was lost")
 	}
 	if after[fileKey] == before[fileKey] || after[fileCert] == before[fileCert] {
@@ -243,7 +243,7 @@ func TestEnroll_AnotherStoresJournal(t *testing.T) {
 	check(t, os.Remove(filepath.Join(dir, fileQueue)))
 	id, err := enroll(t, dir, other.token.String())
 	check(t, err)
-	if id.Store != "shop-0002" || id.QueueKey == first.QueueKey {
+	if id.Store != "shop-0002" || reflect.DeepEqual(id.QueueKeys, first.QueueKeys) {
 		t.Error("the other store's key was kept")
 	}
 }
@@ -262,7 +262,7 @@ func TestEnroll_JournalWithoutItsKey(t *testing.T) {
 	check(t, os.WriteFile(filepath.Join(dir, fileQueueKey), key, 0o600))
 	id, err := enroll(t, dir, h.token.String())
 	check(t, err)
-	if !bytes.Equal(id.QueueKey[:], key) {
+	if !bytes.Equal(id.QueueKeys.All[0][:], key) {
 		t.Error("another key")
 	}
 }

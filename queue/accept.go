@@ -93,7 +93,8 @@ func (q *Queue) Accept(ctx context.Context, d edge.Draft, decide func(View) erro
 	q.mu.Unlock()
 
 	var answer tideover.Transaction
-	sealed := q.seal.seal(d.ID, d.Request)
+	ring := q.ring.Load()
+	sealed := ring.seal(d.ID, d.Request)
 	e := edge.Accept(&d)
 	e.At, e.Digest = now(), digest(sealed)
 	var mine *record
@@ -121,6 +122,10 @@ func (q *Queue) Accept(ctx context.Context, d edge.Draft, decide func(View) erro
 			return nil
 		}
 		e.Judge(found)
+		if now := q.ring.Load(); now.now() != ring.now() { // another key seals from here on
+			sealed = now.seal(d.ID, d.Request)
+			e.Digest = digest(sealed)
+		}
 		add := entry{seq: q.seq + 1, event: &e, sealed: sealed}
 		q.ordinary = call.size
 		if !b.add(add, reserve) {

@@ -69,51 +69,51 @@ func (f FileSystem) Warning() tideover.Text {
 	return tideover.Text{}
 }
 
-// opens says whether the key opens an event's sealed part, and finds in it what belongs there.
-func (s sealer) opens(e *edge.Event, sealed []byte) error {
+// opens says whether the keys open an event's sealed part, and find in it what belongs there. Errors are those of [ring.open].
+func (r *ring) opens(seq uint64, e *edge.Event, sealed []byte) error {
 	if e.Type == edge.EventSettlement && e.Settlement != nil {
-		_, err := s.items(e, sealed)
+		_, err := r.items(seq, e, sealed)
 		return err
 	}
-	var r tideover.Request
-	return s.open(e.ID, sealed, &r)
+	var request tideover.Request
+	return r.open(seq, e.ID, sealed, &request)
 }
 
 // Check looks at every entry as [Queue.Verify] does, beside the work that goes on, and opens every sealed part. Errors: ErrStopped, ctx's.
 func (q *Queue) Check(ctx context.Context, anchors ...Anchor) (Check, error) {
-	audit, err := q.verify(ctx, &q.seal, anchors)
+	audit, err := q.verify(ctx, true, anchors)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return Check{Audit: audit, Bytes: q.size, InUse: q.used - q.freed - q.freeing, FileSystem: fileSystemOf(q.options.Path)}, err
 }
 
 // CheckFile looks at the whole of a queue's file that no daemon has open: each of its bytes can be read, every page, the chain and every
-// digest are right, the key opens every sealed part, and a daemon could start on it. Nothing is written. What is wrong with the file is in
+// digest are right, the keys open every sealed part but those whose key was destroyed, and a daemon could start on it. Nothing is written. What is wrong with the file is in
 // what it returns. Errors, as [*OpenError]: ErrMissing, ErrForeign, ErrNewerSchema, ErrWrongKey, ErrOtherStore, ErrInUse, or the operating
 // system's.
-func CheckFile(path string, key [32]byte, store string, anchors ...Anchor) (Check, error) {
+func CheckFile(path string, keys Keys, store string, anchors ...Anchor) (Check, error) {
 	f, err := lockAs(path, os.O_RDONLY, unix.LOCK_SH)
 	if err != nil {
 		return Check{}, openError(path, err)
 	}
 	defer f.Close()
-	return checkFile(f, path, key, store, anchors)
-}
-
-// checkFile is [CheckFile] of an open file.
-func checkFile(f *os.File, path string, key [32]byte, store string, anchors []Anchor) (Check, error) {
-	seal, err := newSealer(key)
+	ring, err := newRing(keys)
 	if err != nil {
 		return Check{}, err
 	}
-	c := Check{FileSystem: fileSystemOf(path)}
+	return checkFile(f, path, ring, store, anchors)
+}
+
+// checkFile is [CheckFile] of an open file.
+func checkFile(f *os.File, path string, ring *ring, store string, anchors []Anchor) (c Check, err error) {
+	c.FileSystem = fileSystemOf(path)
 	if c.Bytes, err = readable(f); err != nil {
 		c.Flaws = append(c.Flaws, Flaw{0, tideover.Textf("%s: the disk cannot read it: %v", "%s：磁盘无法读取：%v", path, err)})
 		return c, nil
 	}
-	err = verifyFile(f, looking{anchors: anchors, seal: &seal, store: store}, &c.Audit)
+	err = verifyFile(f, looking{anchors: anchors, ring: ring, store: store}, &c.Audit)
 	if err == nil && len(c.Flaws) == 0 {
-		err = replays(f, seal)
+		err = replays(f, ring)
 	}
 	if err == nil && len(c.Flaws) == 0 {
 		c.InUse, err = inUse(f)
@@ -135,7 +135,7 @@ func readable(f *os.File) (int64, error) {
 }
 
 // replays says whether a daemon could build its memory from a file.
-func replays(f *os.File, seal sealer) error {
+func replays(f *os.File, ring *ring) error {
 	w, err := newWalker(f)
 	if err != nil {
 		return err
@@ -147,7 +147,7 @@ func replays(f *os.File, seal sealer) error {
 	case h.schema < schemaNow:
 		return nil // its own version's to read: it is migrated first
 	}
-	return newQueue(Options{}, seal).replay(w, l, h)
+	return newQueue(Options{}, ring).replay(w, l, h)
 }
 
 // take notes what is wrong with a file itself, and returns what is no flaw of it.

@@ -102,7 +102,7 @@ func TestCheckFile_TellsFilesApart(t *testing.T) {
 	}
 	for name, tc := range map[string]struct {
 		path  string
-		key   [32]byte
+		key   Keys
 		store string
 		want  error
 		flaw  string
@@ -112,7 +112,7 @@ func TestCheckFile_TellsFilesApart(t *testing.T) {
 		"foreign":     {write("a.txt", []byte(strings.Repeat("text ", 4096))), testKey, testStore, ErrForeign, ""},
 		"folder":      {t.TempDir(), testKey, testStore, ErrForeign, ""},
 		"newer":       {newer, testKey, testStore, ErrNewerSchema, ""},
-		"another key": {path, [32]byte{9}, testStore, ErrWrongKey, ""},
+		"another key": {path, OneKey([32]byte{9}), testStore, ErrWrongKey, ""},
 		"other store": {path, testKey, "shop-0002", ErrOtherStore, ""},
 		"empty":       {write("b.db", nil), testKey, testStore, nil, "empty"},
 		"cut off":     {write("c.db", image[:5*pageSize]), testKey, testStore, nil, "cut off"},

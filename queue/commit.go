@@ -93,6 +93,8 @@ type batch struct {
 	undoes   bool     // a cancel is put on disk
 	rules    bool     // a version of the rules is
 	reports  []string // the uids of tills of which a report is
+	keys     bool     // something is put on record of a key
+	turn     [32]byte // the name of the key that seals from here on; zero where that stays
 }
 
 // add puts an entry into the batch if there is room for it beside keep bytes that stay free.
@@ -369,6 +371,11 @@ func (q *Queue) write(b *batch) error {
 	if err := journal.SetSequence(last); err != nil {
 		return err
 	}
+	if b.turn != [32]byte{} {
+		if err := turnHead(tx, b.turn); err != nil {
+			return err
+		}
+	}
 	b.die(".before")
 	q.dieEarly(b)
 	if err := tx.Commit(); err != nil {
@@ -412,6 +419,9 @@ func (b *batch) die(when string) {
 	}
 	if len(b.reports) > 0 {
 		die.At("queue.settlement" + when)
+	}
+	if b.keys {
+		die.At("queue.key.turn" + when)
 	}
 }
 

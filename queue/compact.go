@@ -159,6 +159,9 @@ func (q *Queue) copyBeside(ctx context.Context) (_ *exchange, err error) {
 			break
 		}
 	}
+	if err := q.copyMeta(x.db); err != nil { // another key may seal since the copy was begun
+		return nil, err
+	}
 	used, err := x.finish()
 	if err != nil {
 		return nil, err
@@ -170,7 +173,7 @@ func (q *Queue) copyBeside(ctx context.Context) (_ *exchange, err error) {
 	if _, err := fillZeros(f, used, max(createdSize, used+commitOverhead+reserve+growMin)); err != nil {
 		return nil, err
 	}
-	if _, err := (copied{f}).check(q.options.Key, q.options.Store); err != nil {
+	if _, err := (copied{f}).check(q.ring.Load(), q.options.Store); err != nil {
 		return nil, err
 	}
 	die.At("queue.compact.copied")
@@ -336,7 +339,7 @@ func (q *Queue) CompactionPays(now time.Time) bool {
 
 // CompactFile is [Queue.Compact] of a file that no daemon has open. Errors are those, and those of [CheckFile] as [*OpenError]; a file with a
 // flaw is ErrDamaged.
-func CompactFile(path string, key [32]byte, store string) (c Compacted, err error) {
+func CompactFile(path string, keys Keys, store string) (c Compacted, err error) {
 	began := time.Now()
 	f, err := lock(path)
 	if err != nil {
@@ -348,12 +351,16 @@ func CompactFile(path string, key [32]byte, store string) (c Compacted, err erro
 		return c, openError(path, err)
 	}
 	c.Before = info.Size()
-	h, last, err := sound(f, path, key, store)
+	ring, err := newRing(keys)
+	if err != nil {
+		return c, err
+	}
+	h, last, err := sound(f, path, ring, store)
 	if err != nil {
 		return c, err
 	}
 	if err = roomForCopy(f, path); err == nil {
-		err = compactFile(f, path, key, h, last)
+		err = compactFile(f, path, ring, h, last)
 	}
 	if err == nil {
 		info, err = os.Stat(path)
@@ -366,14 +373,14 @@ func CompactFile(path string, key [32]byte, store string) (c Compacted, err erro
 }
 
 // compactFile puts a copy of a file that is locked in its place.
-func compactFile(f *os.File, path string, key [32]byte, h head, last Anchor) error {
+func compactFile(f *os.File, path string, ring *ring, h head, last Anchor) error {
 	die.At("queue.compact.copying")
 	n, err := writeCopy(path, h, last, entriesOf(f), 0)
 	if err != nil {
 		return err
 	}
 	defer n.discard()
-	if _, err := n.check(key, h.Store); err != nil {
+	if _, err := n.check(ring, h.Store); err != nil {
 		return err
 	}
 	die.At("queue.compact.copied")

@@ -255,7 +255,7 @@ func TestCompact_Pays(t *testing.T) {
 		"stuck on a full disk": {func(q *Queue) { q.used, q.freed, q.sold, q.fullUntil = 16<<20, 9<<20, now, now.Add(time.Second) }, true},
 		"stuck, and in use":    {func(q *Queue) { q.used, q.freed, q.sold, q.fullUntil = 16<<20, 7<<20, now, now.Add(time.Second) }, false},
 	} {
-		q := newQueue(Options{Path: s.path, SizeMax: 1 << 30}, s.q.seal)
+		q := newQueue(Options{Path: s.path, SizeMax: 1 << 30}, s.q.ring.Load())
 		q.size, q.used, q.freed = 16<<20, 15<<20, 13<<20
 		tc.change(q)
 		if pays := q.CompactionPays(now); pays != tc.pays {

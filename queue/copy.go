@@ -34,17 +34,15 @@ var errBeyond = errors.New("it is newer than the copy") // ends a look; no fault
 // wherever it is used in the journal's place. Commits wait for it as little as for [Queue.Verify]. No key is in it. Errors: ErrExists,
 // ErrNoRoom, ErrStopped, ErrDamaged, ctx's, or the operating system's.
 func (q *Queue) Backup(ctx context.Context, path string) (Copied, error) {
-	h, err := q.storedHead()
+	defer q.still()()
+	h, through, err := q.storedEnds()
 	if err != nil {
 		return Copied{}, fmt.Errorf("back up the queue: %w", err)
 	}
-	defer q.still()()
 	if err := roomFor(path, q.liveBytes()); err != nil {
 		return Copied{}, fmt.Errorf("back up the queue: %w", err)
 	}
-	var through Anchor
-	through.Seq, through.Hash = q.Head()
-	return backup(path, q.options.Key, h, through, func(put entryVisitor, rest func() error) error {
+	return backup(path, q.ring.Load(), h, through, func(put entryVisitor, rest func() error) error {
 		_, err := q.eachEntry(ctx, func(seq uint64, raw []byte, link [hashSize]byte, sealed []byte) error {
 			if seq > through.Seq {
 				return errBeyond
@@ -61,27 +59,48 @@ func (q *Queue) Backup(ctx context.Context, path string) (Copied, error) {
 	})
 }
 
+// storedEnds reads the file's first record, and its last entry as of the same commit.
+func (q *Queue) storedEnds() (h head, last Anchor, err error) {
+	err = q.look(func(tx *bbolt.Tx) error {
+		if h, err = decodeHead(tx.Bucket(bucketMeta).Get(keyHead), schemaNow); err != nil {
+			return err
+		}
+		key, value := tx.Bucket(bucketJournal).Cursor().Last()
+		if key == nil {
+			return nil
+		}
+		last.Seq = seqOf(key)
+		_, last.Hash, _, err = splitValue(value)
+		return err
+	})
+	return h, last, err
+}
+
 // BackupFile is [Queue.Backup] of a file that no daemon has open. Errors are those, and those of [CheckFile] as [*OpenError]; a file with a
 // flaw is ErrDamaged.
-func BackupFile(from, path string, key [32]byte, store string) (Copied, error) {
+func BackupFile(from, path string, keys Keys, store string) (Copied, error) {
 	f, err := lockAs(from, os.O_RDONLY, unix.LOCK_SH)
 	if err != nil {
 		return Copied{}, openError(from, err)
 	}
 	defer f.Close()
-	h, through, err := sound(f, from, key, store)
+	ring, err := newRing(keys)
+	if err != nil {
+		return Copied{}, err
+	}
+	h, through, err := sound(f, from, ring, store)
 	if err != nil {
 		return Copied{}, err
 	}
 	if err := roomForCopy(f, path); err != nil {
 		return Copied{}, fmt.Errorf("back up the queue: %w", err)
 	}
-	return backup(path, key, h, through, entriesOf(f))
+	return backup(path, ring, h, through, entriesOf(f))
 }
 
 // sound checks the whole of a file before it is copied, and returns its head and its last entry.
-func sound(f *os.File, path string, key [32]byte, store string) (h head, last Anchor, err error) {
-	c, err := checkFile(f, path, key, store, nil)
+func sound(f *os.File, path string, ring *ring, store string) (h head, last Anchor, err error) {
+	c, err := checkFile(f, path, ring, store, nil)
 	if err != nil {
 		return h, last, err
 	}
@@ -127,7 +146,7 @@ func entriesOf(f *os.File) source {
 }
 
 // backup makes a copy with its mark, reads it, and gives it its name.
-func backup(path string, key [32]byte, h head, through Anchor, from source) (c Copied, err error) {
+func backup(path string, ring *ring, h head, through Anchor, from source) (c Copied, err error) {
 	if _, err := os.Lstat(path); err == nil {
 		return c, fmt.Errorf("back up the queue: %w", &fs.PathError{Op: "create", Path: path, Err: ErrExists})
 	}
@@ -136,7 +155,7 @@ func backup(path string, key [32]byte, h head, through Anchor, from source) (c C
 		return c, fmt.Errorf("back up the queue: %w", err)
 	}
 	defer n.discard()
-	if c.Check, err = n.check(key, h.Store); err != nil {
+	if c.Check, err = n.check(ring, h.Store); err != nil {
 		return c, fmt.Errorf("back up the queue: %w", err)
 	}
 	c.Through = through
@@ -162,8 +181,8 @@ func (n copied) discard() {
 }
 
 // check opens a copy and reads all of it, without changing it.
-func (n copied) check(key [32]byte, store string) (Check, error) {
-	c, err := checkFile(n.File, n.Name(), key, store, nil)
+func (n copied) check(ring *ring, store string) (Check, error) {
+	c, err := checkFile(n.File, n.Name(), ring, store, nil)
 	if err == nil && len(c.Flaws) > 0 {
 		err = &OpenError{Path: n.Name(), Err: ErrDamaged, At: c.Flaws[0].What.En}
 	}

@@ -108,7 +108,7 @@ func TestBackupFile_IsTheSame(t *testing.T) {
 	if contentOf(t, s.path) != before {
 		t.Error("the copy has changed the journal")
 	}
-	if _, err := BackupFile(s.path, filepath.Join(t.TempDir(), "x.db"), [32]byte{9}, testStore); !errors.Is(err, ErrWrongKey) {
+	if _, err := BackupFile(s.path, filepath.Join(t.TempDir(), "x.db"), OneKey([32]byte{9}), testStore); !errors.Is(err, ErrWrongKey) {
 		t.Errorf("with another key: %v", err)
 	}
 	forge(t, s.path, func(l ledger, _ [32]byte) ledger { l[3].link[0]++; return l })

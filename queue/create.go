@@ -26,12 +26,12 @@ const createdSize = 1 << 20
 // Create makes an empty queue at path, mode 0600, and returns when it is on disk under that name. It is built under another name in
 // the same folder, so that a crash leaves either nothing or a whole file there. It fails with [fs.ErrExist] where path exists, and is
 // never called by [Open]: a queue that is missing where one should be is an error for a person.
-func Create(path string, key [32]byte, id Ident) error {
-	return create(path, key, id, schemaNow)
+func Create(path string, keys Keys, id Ident) error {
+	return create(path, keys, id, schemaNow)
 }
 
-func create(path string, key [32]byte, id Ident, schema uint32) (err error) {
-	s, err := newSealer(key)
+func create(path string, keys Keys, id Ident, schema uint32) (err error) {
+	r, err := newRing(keys)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func create(path string, key [32]byte, id Ident, schema uint32) (err error) {
 	temp := f.Name()
 	defer os.Remove(temp) // fails after the file has its name
 	defer f.Close()
-	h := newHead(s, id.Store)
+	h := newHead(r.newest, id.Store)
 	h.schema = schema
 	if err := build(f, h); err != nil {
 		return fmt.Errorf("create queue: %w", err)
@@ -65,9 +65,9 @@ func create(path string, key [32]byte, id Ident, schema uint32) (err error) {
 	return syncFolder(filepath.Dir(path))
 }
 
-// newHead begins a journal.
-func newHead(s sealer, store string) head {
-	h := head{schema: schemaNow, Store: store, Check: s.check, Created: tideover.MillisOf(time.Now())}
+// newHead begins a journal; key is the name of the one that seals.
+func newHead(key [32]byte, store string) head {
+	h := head{schema: schemaNow, Store: store, Check: key, Created: tideover.MillisOf(time.Now())}
 	rand.Read(h.Genesis[:])
 	return h
 }

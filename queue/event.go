@@ -46,6 +46,9 @@ func decodeEvent(b []byte) (e edge.Event, err error) {
 	if e.Type == edge.EventNone || e.Type >= edge.EventTypesEnd {
 		return e, fmt.Errorf("event type %d is unknown", e.Type)
 	}
+	if (e.Type == edge.EventKey) != (e.Key != nil) {
+		return e, errors.New("a key is named where none belongs, or none is")
+	}
 	return e, nil
 }
 

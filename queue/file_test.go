@@ -211,7 +211,7 @@ func TestOpen_ForeignBolt(t *testing.T) {
 
 func TestOpen_WrongKeyAndOtherStore(t *testing.T) {
 	path, _ := written(t)
-	refuses(t, path, ErrWrongKey, func(o *Options) { o.Key[31]++ })
+	refuses(t, path, ErrWrongKey, func(o *Options) { o.Key = OneKey([32]byte{9}) })
 	refuses(t, path, ErrOtherStore, func(o *Options) { o.Store = "shop-2" })
 }
 
@@ -297,7 +297,7 @@ func TestOpen_BitFlips(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	seal, err := newSealer(testKey)
+	ring, err := newRing(testKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,7 +307,7 @@ func TestOpen_BitFlips(t *testing.T) {
 		if _, err := f.WriteAt(b, int64(at)); err != nil {
 			t.Fatal(err)
 		}
-		q, _, err := inspect(f, seal)
+		q, _, err := inspect(f, ring)
 		switch e, ok := errors.AsType[*OpenError](err); {
 		case err == nil:
 			// The chain's last hash stands for every entry; bbolt is asked now and then whether it sees the same.
@@ -353,15 +353,15 @@ func TestOpen_BitFlips(t *testing.T) {
 }
 
 // inspect is what Open does before bbolt sees the file.
-func inspect(f *os.File, seal sealer) (*Queue, *walker, error) {
-	q := newQueue(Options{}, seal)
+func inspect(f *os.File, ring *ring) (*Queue, *walker, error) {
+	q := newQueue(Options{}, ring)
 	w, err := newWalker(f)
 	if err == nil {
 		var l layout
 		var h head
 		if l, h, err = identify(w, schemaNow); err == nil {
 			err = q.replay(w, l, h)
-			if err == nil && (h.Store != testStore || h.Check != seal.check) {
+			if err == nil && (h.Store != testStore || h.Check != ring.newest) {
 				err = errors.New("the head has changed and nobody has seen it")
 			}
 		}
@@ -380,11 +380,11 @@ func reachedPages(t *testing.T, path string) (map[int]bool, [32]byte) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	seal, err := newSealer(testKey)
+	ring, err := newRing(testKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, w, err := inspect(f, seal)
+	q, w, err := inspect(f, ring)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,9 +26,24 @@ var (
 type head struct {
 	schema  uint32
 	Store   string          `cbor:"1,keyasint"`
-	Check   [32]byte        `cbor:"2,keyasint"` // see sealer
+	Check   [32]byte        `cbor:"2,keyasint"` // the name of the key that seals, see KeyName
 	Created tideover.Millis `cbor:"3,keyasint"`
 	Genesis [32]byte        `cbor:"4,keyasint"` // random; the chain's hash before the first event
+	// First is the name of the key that sealed before the journal's first EventKey; zero where there is none, and it is Check.
+	First [32]byte `cbor:"5,keyasint,omitzero"`
+}
+
+// firstCheck is the name of the key that sealed first.
+func (h *head) firstCheck() [32]byte {
+	if h.First != [32]byte{} {
+		return h.First
+	}
+	return h.Check
+}
+
+// turn lets another key seal from here on.
+func (h *head) turn(check [32]byte) {
+	h.First, h.Check = h.firstCheck(), check
 }
 
 func (h *head) encode() []byte {

@@ -23,7 +23,7 @@ import (
 // Options say which queue to open and how to run it.
 type Options struct {
 	Path  string
-	Key   [32]byte // seals payloads
+	Key   Keys // seal payloads
 	Store string
 	// SizeMax bounds the file, in bytes; 0 is [SizeMaxDefault]. At it accepts are refused with storage_full; ends and acknowledgements
 	// still have some room.
@@ -149,20 +149,20 @@ func load(o Options, known schema) (q *Queue, older uint32, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	seal, err := newSealer(o.Key)
+	ring, err := newRing(o.Key)
 	switch {
 	case err != nil:
 		return nil, 0, err
 	case h.schema > known.current:
 		return nil, 0, fmt.Errorf("%w: schema %d, this one knows %d", ErrNewerSchema, h.schema, known.current)
 	}
-	if err := seal.owns(h, o.Store); err != nil {
+	if err := ring.owns(h, o.Store); err != nil {
 		return nil, 0, err
 	}
 	if h.schema < known.current {
 		return nil, h.schema, migrate(f, w, o, l, known, h)
 	}
-	q = newQueue(o, seal)
+	q = newQueue(o, ring)
 	q.journal = [16]byte(h.Genesis[:])
 	if err := q.replay(w, l, h); err != nil {
 		return nil, 0, err
@@ -362,6 +362,7 @@ func migrate(f *os.File, w *walker, o Options, l layout, known schema, h head) e
 // replay builds memory from the journal.
 func (q *Queue) replay(w *walker, l layout, h head) (err error) {
 	began := time.Now()
+	q.ring.Store(q.ring.Load().begin(h))
 	refold := make(map[tideover.ID]bool) // had events after they were closed: folded again once bbolt can be read
 	q.headSeq, q.headHash, err = scan(w, l, h, func(seq uint64, e *edge.Event, sealed bool) error {
 		if !q.note(seq, e) {
@@ -404,6 +405,9 @@ func (q *Queue) replay(w *walker, l layout, h head) (err error) {
 	for id := range refold {
 		q.refold = append(q.refold, id)
 	}
+	if err == nil && q.ring.Load().now() != h.Check {
+		err = &damage{l.journal.root, errHeadKey.En}
+	}
 	return err
 }
 
@@ -433,7 +437,10 @@ func (q *Queue) note(seq uint64, e *edge.Event) bool {
 	case edge.EventRules:
 		q.rules = Rules{Seq: seq, At: e.At, Text: e.Rules}
 		return false
-	case edge.EventMark:
+	case edge.EventMark, edge.EventPruned:
+		return false
+	case edge.EventKey:
+		q.ring.Store(q.ring.Load().follow(seq, e))
 		return false
 	case edge.EventSettlement:
 		if e.Settlement != nil {
@@ -457,6 +464,9 @@ func (q *Queue) begin(f *os.File) error {
 	q.file = f
 	q.ordinary = 2 * entryOverhead
 	if err := q.measure(); err != nil {
+		return err
+	}
+	if err := q.keysComplete(); err != nil {
 		return err
 	}
 	q.seq = q.headSeq + seqStep
@@ -498,21 +508,34 @@ func (q *Queue) begin(f *os.File) error {
 }
 
 // mark puts the first sequence of this process into the journal. Without it, what this process draws for changes in memory alone
-// would be drawn anew by the next one: seq would go back before a till's eyes.
+// would be drawn anew by the next one: seq would go back before a till's eyes. What was begun with the keys is brought to its end with it.
 func (q *Queue) mark() error {
 	b := &batch{need: commitOverhead}
 	q.mu.Lock()
 	err := q.ride(b, nil)
 	added := err == nil && b.add(markEntry(q.draw()), 0)
+	known := added && q.finishKeys(b)
 	q.mu.Unlock()
 	switch {
 	case err != nil:
 		return err
+	case q.ring.Load().aead == nil:
+		return fmt.Errorf("the key of this journal was destroyed, and there is no room to put on record that another one seals: %w", syscall.ENOSPC)
 	case !added:
 		q.log.Error("no space is left for the queue: nothing can be stored", "path", q.options.Path)
 		return nil
+	case !known:
+		q.log.Error("no space is left for the queue: that its keys were changed is put on record at another start", "path", q.options.Path)
 	}
-	return q.write(b)
+	if err := q.write(b); err != nil {
+		return err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range b.entries {
+		q.note(b.entries[i].seq, b.entries[i].event)
+	}
+	return nil
 }
 
 func markEntry(seq uint64) entry {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -21,7 +22,7 @@ import (
 type Queue struct {
 	options Options
 	log     *slog.Logger
-	seal    sealer
+	ring    atomic.Pointer[ring] // changed under mu
 	db      base
 	file    *os.File // bbolt's own; the committer grows it
 
@@ -99,14 +100,16 @@ type counts struct {
 	amount map[string]int64
 }
 
-func newQueue(o Options, s sealer) *Queue {
+func newQueue(o Options, r *ring) *Queue {
+	o.Key = Keys{} // the ring has them
 	q := &Queue{
-		options: o, log: o.Log, seal: s, submitted: make(chan struct{}, 1), over: make(chan struct{}),
+		options: o, log: o.Log, submitted: make(chan struct{}, 1), over: make(chan struct{}),
 		live: make(map[tideover.ID]*record), index: make(map[tideover.ID]uint64), untold: make(map[tideover.ID]struct{}),
 		flying: make(map[tideover.ID]struct{}), launched: make(map[tideover.ID]*record), watch: make(map[tideover.ID]chan struct{}), feeds: make(map[string][]*Feed),
 		terminals: make(map[string]tideover.Terminal), work: newLineup(), counted: counts{amount: make(map[string]int64)},
 		album: newAlbum(), parts: newParts(), erasures: erasures{keep: o.Retention.Payload},
 	}
+	q.ring.Store(r)
 	q.landed = sync.NewCond(&q.mu)
 	return q
 }
@@ -335,7 +338,7 @@ func sortByFirst(records []*record) {
 type Step struct {
 	Seq    uint64
 	At     tideover.Millis // the edge's wall clock
-	What   string          // "accepted", "ended", "acknowledged" ...
+	What   string          // "accepted", "ended", "acknowledged" ...; "key destroyed" where its payload was lost by that while it was open
 	By     string          // who asked for it, where it was a person
 	Reason string          // that person's
 	Cause  tideover.Cause  // CauseNone where the state stayed
@@ -393,7 +396,7 @@ func (q *Queue) History(id tideover.ID) ([]Step, error) {
 			steps[i].State = r.State
 		}
 	}
-	return steps, err
+	return q.withKeyEnd(steps, events), err
 }
 
 func seqOf(key []byte) uint64 { return binary.BigEndian.Uint64(key) }

@@ -17,7 +17,7 @@ import (
 const testStore = "shop-1"
 
 var (
-	testKey   = [32]byte{1, 2, 3}
+	testKey   = OneKey([32]byte{1, 2, 3})
 	testEpoch = [16]byte{7} // of the ledger
 )
 
@@ -29,6 +29,7 @@ type shop struct {
 	stop context.CancelFunc
 	ran  chan error
 	told chan []Position
+	keys Keys // none: testKey
 }
 
 func newShop(t *testing.T) *shop {
@@ -44,7 +45,7 @@ func newShop(t *testing.T) *shop {
 
 func (s *shop) open(o Options) {
 	s.t.Helper()
-	o.Path, o.Key, o.Store = s.path, testKey, testStore
+	o.Path, o.Key, o.Store = s.path, s.holds(), testStore
 	if o.LazyMax == 0 {
 		o.LazyMax = time.Hour
 	}
@@ -56,6 +57,14 @@ func (s *shop) open(o Options) {
 	ctx, stop := context.WithCancel(context.Background())
 	s.q, s.stop, s.ran = q, stop, make(chan error, 1)
 	go func() { s.ran <- q.Run(ctx) }()
+}
+
+// holds returns the keys that the shop's machine has.
+func (s *shop) holds() Keys {
+	if len(s.keys.All) == 0 {
+		return testKey
+	}
+	return s.keys
 }
 
 // close ends the queue, and checks everything that is on disk.
@@ -72,7 +81,7 @@ func (s *shop) close() {
 		s.t.Fatalf("close: %v", err)
 	}
 	s.q = nil
-	check(s.t, s.path)
+	checkWith(s.t, s.path, s.holds())
 }
 
 func (s *shop) reopen() {
@@ -92,14 +101,19 @@ func (s *shop) crash() {
 	if err := os.WriteFile(s.path, image, 0o600); err != nil {
 		s.t.Fatal(err)
 	}
-	check(s.t, s.path)
+	checkWith(s.t, s.path, s.holds())
 	s.open(Options{})
 }
 
 // check reads everything in a file: its pages, by the walker and by bbolt; the chain; and every sealed part.
 func check(t testing.TB, path string) {
 	t.Helper()
-	q, err := Open(Options{Path: path, Key: testKey, Store: testStore})
+	checkWith(t, path, testKey)
+}
+
+func checkWith(t testing.TB, path string, keys Keys) {
+	t.Helper()
+	q, err := Open(Options{Path: path, Key: keys, Store: testStore})
 	if err != nil {
 		t.Fatalf("check: %v", err)
 	}
@@ -118,12 +132,10 @@ func check(t testing.TB, path string) {
 			if err != nil {
 				return err
 			}
-			if e.Type == edge.EventSettlement {
-				_, err := q.seal.items(&e, sealed)
+			if err := q.ring.Load().opens(seqOf(k), &e, sealed); !errors.Is(err, ErrKeyDestroyed) {
 				return err
 			}
-			var r tideover.Request
-			return q.seal.open(e.ID, sealed, &r)
+			return nil
 		})
 	})
 	if err != nil {

@@ -27,13 +27,17 @@ const asideMax = 100
 // RestoreFile puts a copy of the journal in the place of the file at path, which no daemon has open. The copy is checked first, and marked as
 // one above every sequence that the file before it shows. That file keeps a dated name beside it, whatever its state, and is never deleted.
 // A crash leaves the old file in its place or the new one, each whole. Errors are those of [CheckFile]; a copy with a flaw is ErrDamaged.
-func RestoreFile(from, path string, key [32]byte, store string) (r Restored, err error) {
+func RestoreFile(from, path string, keys Keys, store string) (r Restored, err error) {
 	src, err := lockAs(from, os.O_RDONLY, unix.LOCK_SH)
 	if err != nil {
 		return r, openError(from, err)
 	}
 	defer src.Close()
-	h, last, err := sound(src, from, key, store)
+	ring, err := newRing(keys)
+	if err != nil {
+		return r, err
+	}
+	h, last, err := sound(src, from, ring, store)
 	if err != nil {
 		return r, err
 	}
@@ -50,7 +54,7 @@ func RestoreFile(from, path string, key [32]byte, store string) (r Restored, err
 		return r, fmt.Errorf("restore the queue: %w", err)
 	}
 	defer n.discard()
-	if r.Check, err = n.check(key, store); err == nil {
+	if r.Check, err = n.check(ring, store); err == nil {
 		err = n.belong(present, filepath.Dir(path))
 	}
 	if err == nil {

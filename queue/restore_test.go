@@ -38,7 +38,7 @@ func TestRestoreFile_KeepsWhatWasThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := RestoreFile(from, path, [32]byte{9}, testStore); !errors.Is(err, ErrWrongKey) {
+	if _, err := RestoreFile(from, path, OneKey([32]byte{9}), testStore); !errors.Is(err, ErrWrongKey) {
 		t.Errorf("with another key: %v", err)
 	}
 	bad := filepath.Join(t.TempDir(), "bad")

@@ -43,7 +43,7 @@ func passes(t edge.EventType) bool {
 		return true
 	case edge.EventNone, edge.EventAccepted, edge.EventEnded, edge.EventEndedHere, edge.EventHeld, edge.EventReleased, edge.EventUndo,
 		edge.EventSettle, edge.EventBuried, edge.EventTerminal, edge.EventHeard, edge.EventLedgerTime, edge.EventMark, edge.EventBarred,
-		edge.EventGap, edge.EventRetry, edge.EventRules, edge.EventSettlement, edge.EventTypesEnd:
+		edge.EventGap, edge.EventRetry, edge.EventRules, edge.EventSettlement, edge.EventPruned, edge.EventKey, edge.EventTypesEnd:
 	}
 	return false
 }

@@ -17,7 +17,7 @@ import (
 // made.
 type Salvager struct {
 	Path   string
-	Key    *[32]byte // opens sealed parts
+	Key    *Keys // open sealed parts
 	Store  string
 	Secret []byte // of the store: knows a till's request again
 	Out    string // the new file; "" makes none
@@ -124,7 +124,7 @@ type salvage struct {
 	with Salvager
 	ruin *ruin
 	head head
-	seal *sealer // nil: no key is at hand
+	ring *ring // nil: no key is at hand
 
 	taken   []int32 // of the ruin's entries, in order: what goes into the new file
 	prefix  int     // of these: up to the first loss
@@ -142,11 +142,11 @@ type salvage struct {
 func newSalvage(s Salvager, r *ruin) (*salvage, error) {
 	w := &salvage{with: s, ruin: r, without: make(map[tideover.ID]bool), lost: make(map[tideover.ID]tideover.Transaction)}
 	if s.Key != nil {
-		seal, err := newSealer(*s.Key)
+		ring, err := newRing(*s.Key)
 		if err != nil {
 			return nil, err
 		}
-		w.seal = &seal
+		w.ring = ring
 	}
 	r.look()
 	known := false
@@ -156,12 +156,17 @@ func newSalvage(s Salvager, r *ruin) (*salvage, error) {
 		return nil, fmt.Errorf("%w: schema %d, this one knows %d", ErrNewerSchema, r.newer, schemaNow)
 	case !known && len(r.entries) == 0:
 		return nil, fmt.Errorf("%w: nothing of a journal is in it", ErrForeign)
-	case known && w.seal != nil:
-		if err := w.seal.owns(w.head, s.Store); err != nil {
+	case known && w.ring != nil:
+		if err := w.ring.owns(w.head, s.Store); err != nil {
 			return nil, err
 		}
 	}
-	w.Headless = !known
+	if w.Headless = !known; w.Headless && w.ring != nil {
+		w.head = newHead(w.ring.newest, s.Store)
+	}
+	if w.ring != nil {
+		w.ring = w.ring.begin(w.head)
+	}
 	w.Bytes, w.Unreadable, w.Ends = r.size, len(r.bad), r.ends
 	w.askRequests()
 	return w, nil
@@ -169,7 +174,7 @@ func newSalvage(s Salvager, r *ruin) (*salvage, error) {
 
 // askRequests lets a till's request vouch for an acceptance that nothing else does: the keyed hash was made of the request as it came.
 func (w *salvage) askRequests() {
-	if w.seal == nil || len(w.with.Secret) == 0 {
+	if w.ring == nil || len(w.with.Secret) == 0 {
 		return
 	}
 	for i := range w.ruin.entries {
@@ -183,7 +188,7 @@ func (w *salvage) askRequests() {
 		}
 		a, sealed := e.Accepted, w.sealed(f, &e)
 		request := a.Request
-		if e.ID != tideover.MakeID(w.with.Store, a.TerminalUID, a.Key) || w.seal.open(e.ID, sealed, &request) != nil {
+		if e.ID != tideover.MakeID(w.with.Store, a.TerminalUID, a.Key) || w.ring.open(f.seq, e.ID, sealed, &request) != nil {
 			continue
 		}
 		if request.Hash(w.with.Secret) == a.Hash && tideover.InstrumentHash(w.with.Secret, request.Instrument) == a.InstrumentHash {
@@ -202,7 +207,7 @@ func (w *salvage) sealed(f *found, e *edge.Event) []byte {
 			continue
 		}
 		b := w.ruin.bytes(p.at, p.size)
-		if digest(b) != e.Digest || (w.seal != nil && w.seal.opens(e, b) != nil) {
+		if digest(b) != e.Digest || (w.ring != nil && w.ring.opens(f.seq, e, b) != nil) {
 			return nil
 		}
 		return b
@@ -411,25 +416,35 @@ func (w *salvage) stand() {
 	})
 }
 
+// keyedHead is the new file's head: it names the key of the last entry there that tells of one. Where a newer one sealed, the next open puts
+// that on record, and what it sealed before is found by trying.
+func (w *salvage) keyedHead() head {
+	h := w.head
+	h.Check = h.firstCheck()
+	for _, i := range w.taken {
+		if _, e, err := w.ruin.event(&w.ruin.entries[i]); err == nil && e.Type == edge.EventKey && !e.Key.Destroyed {
+			h.turn(e.Key.Check)
+		}
+	}
+	return h
+}
+
 // salvagedBy is who the journal says has put it together.
 const salvagedBy = "tideover salvage"
 
 // write makes the new file: what was taken, each entry with its own sequence and the chain computed anew from the first loss on, then the word
 // of it and the mark of a copy.
 func (w *salvage) write(path string) error {
-	if w.seal == nil {
+	if w.ring == nil {
 		return openError(w.with.Path, ErrWrongKey)
 	}
-	h := w.head
-	if w.Headless {
-		h = newHead(*w.seal, w.with.Store)
-	}
+	h := w.keyedHead()
 	hash, last := h.genesis(), w.ruin.last()
 	if last > math.MaxInt64-4*seqStep {
 		return fmt.Errorf("%w: its sequences are at their end", ErrDamaged)
 	}
 	through := w.prefix
-	made, err := backup(path, *w.with.Key, h, Anchor{}, func(put entryVisitor, rest func() error) error {
+	made, err := backup(path, w.ring, h, Anchor{}, func(put entryVisitor, rest func() error) error {
 		pending := 0
 		for _, i := range w.taken {
 			f := &w.ruin.entries[i]

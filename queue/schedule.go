@@ -181,7 +181,8 @@ func (q *Queue) changed(r *record) {
 // Parcel is a transaction to be worked on.
 type Parcel struct {
 	edge.Record
-	// Request is zero until it is opened, see [Queue.Unpack]; without payload and instrument where these were erased: it has had an end.
+	// Request is zero until it is opened, see [Queue.Unpack]; without payload and instrument where these were erased, since it has had an
+	// end, and where it is Unreadable.
 	Request  tideover.Request
 	Original *edge.Record    // what the journal has in memory of the transaction that it undoes; nil where it has nothing
 	Recalled <-chan struct{} // closed when something else is to be done with it now: it is to be given back
@@ -259,6 +260,7 @@ func (q *Queue) closedParcel(r *record) Parcel {
 		p.Original = &of
 	}
 	p.body, p.fresh = r.body, r.fresh
+	p.Unreadable = r.fresh == nil && q.lostWith(r.body)
 	return p
 }
 
@@ -293,7 +295,10 @@ func (q *Queue) Unpack(p *Parcel) error {
 		}
 		return nil
 	}
-	if err := q.seal.open(p.ID, sealed, &p.Request); err != nil {
+	switch err := q.ring.Load().open(p.body, p.ID, sealed, &p.Request); {
+	case errors.Is(err, ErrKeyDestroyed):
+		p.Unreadable = true
+	case err != nil:
 		return fmt.Errorf("entry %d: the sealed part cannot be opened (%w): %w", p.body, err, ErrDamaged)
 	}
 	return nil

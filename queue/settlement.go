@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -83,8 +84,11 @@ func (q *Queue) Report(ctx context.Context, r Report, otherwise, oldest tideover
 		TerminalUID: r.TerminalUID, Terminal: r.Terminal, Key: r.Key, Hash: r.Hash, From: r.From, To: r.To, Totals: r.Totals, Items: len(r.Items),
 	}}
 	add := entry{event: e}
+	ring := q.ring.Load()
+	var items []byte
 	if len(r.Items) > 0 {
-		add.sealed = q.seal.hide(r.ID, encodeItems(r.Items))
+		items = encodeItems(r.Items)
+		add.sealed = ring.hide(r.ID, items)
 		e.Digest = digest(add.sealed)
 	}
 	known := false
@@ -111,6 +115,10 @@ func (q *Queue) Report(ctx context.Context, r Report, otherwise, oldest tideover
 			}
 			*from = max(*from, oldest)
 		}
+		if now := q.ring.Load(); len(items) > 0 && now.now() != ring.now() { // another key seals from here on
+			add.sealed = now.hide(r.ID, items)
+			e.Digest = digest(add.sealed)
+		}
 		if !b.add(add, reserve) {
 			return storageFull()
 		}
@@ -134,6 +142,12 @@ func reportKeyReused(id tideover.ID) error {
 		"this key was used for another report (settlement %s); a new report needs a new key", "该键已用于另一份结算（%s）；新的结算请使用新的键", id)
 }
 
+func reportUnreadable(id tideover.ID) error {
+	return tideover.Refuse(tideover.CodeUnknownTransaction,
+		"the items of settlement %s cannot be read any more, since their key was destroyed; send the report again under a new key",
+		"结算 %s 的明细所用密钥已销毁，无法再读取；请用新的键重新发送", id)
+}
+
 func tooManyReports() error {
 	r := tideover.Refuse(tideover.CodeTooManyRequests,
 		"this till has sent %d reports within a day; nothing was stored; repeat an earlier one under its own key", "本终端一天内已发送 %d 份结算；本次没有保存；如需重查，请用原来的键", ReportsDayMax)
@@ -141,7 +155,7 @@ func tooManyReports() error {
 	return r
 }
 
-// ReadReport returns a report with its items. Errors: ErrUnknown, ErrStopped, or ErrDamaged.
+// ReadReport returns a report with its items. One whose key was destroyed is refused. Other errors: ErrUnknown, ErrStopped, or ErrDamaged.
 func (q *Queue) ReadReport(id tideover.ID) (Report, error) {
 	q.mu.Lock()
 	i, ok := q.reports.at[id]
@@ -157,8 +171,11 @@ func (q *Queue) ReadReport(id tideover.ID) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	items, err := q.seal.items(&e, sealed)
-	if err != nil {
+	items, err := q.ring.Load().items(h.seq, &e, sealed)
+	switch {
+	case errors.Is(err, ErrKeyDestroyed):
+		return Report{}, reportUnreadable(id)
+	case err != nil:
 		return Report{}, fmt.Errorf("entry %d: %w: %w", h.seq, err, ErrDamaged)
 	}
 	s := e.Settlement
@@ -181,12 +198,12 @@ func (q *Queue) Reports(from, to tideover.Millis) (all []Report) {
 	return all
 }
 
-// items opens the sealed part of a report.
-func (s sealer) items(e *edge.Event, sealed []byte) ([]tideover.SettlementItem, error) {
+// items opens the sealed part of a report. Errors are those of [ring.open].
+func (r *ring) items(seq uint64, e *edge.Event, sealed []byte) ([]tideover.SettlementItem, error) {
 	if len(sealed) == 0 && e.Settlement.Items == 0 {
 		return nil, nil
 	}
-	plain, err := s.show(e.ID, sealed)
+	plain, err := r.show(seq, e.ID, sealed)
 	if err != nil {
 		return nil, err
 	}

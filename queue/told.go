@@ -105,7 +105,7 @@ func (q *Queue) adopt(r *record, d *edge.Draft) *record {
 	}
 	r.fresh = &d.Request
 	q.album.remove(r)
-	q.later(r, edge.Adopt(d, known), q.seal.seal(d.ID, d.Request))
+	q.later(r, edge.Adopt(d, known), q.ring.Load().seal(d.ID, d.Request))
 	q.album.add(r)
 	q.album.age(r)
 	if next, err := tideover.Next(r.State, tideover.CauseDoubt); err == nil {

@@ -47,7 +47,8 @@ type Audit struct {
 	First, Last  tideover.Millis // when the first and the last entry were written, the edge's wall clock
 	Head         Anchor          // the last entry, and the chain's hash there
 	Newer        int             // where it verifies: entries after the newest anchor; all of them where there is none
-	Sealed       int             // sealed parts that the key opened; 0 where none was at hand
+	Sealed       int             // sealed parts that the keys opened; 0 where none was at hand
+	Unreadable   int             // sealed parts whose key was destroyed; that is no flaw
 	Flaws        []Flaw          // empty: the journal verifies. Where the chain breaks nothing after it is believed, and that flaw is the only one
 }
 
@@ -60,7 +61,9 @@ type Flaw struct {
 // auditor looks at entries in their order.
 type auditor struct {
 	Audit
-	seal    *sealer                // opens sealed parts; nil where no key is at hand
+	ring    *ring                  // as far as the journal was read
+	opens   bool                   // its keys are at hand
+	parts   map[[32]byte]int       // sealed parts by the name of their key
 	hash    [hashSize]byte         // of the chain so far
 	newest  map[tideover.ID]uint64 // each transaction's event before the next one
 	vacant  vacancies
@@ -76,8 +79,11 @@ type heldFrom struct {
 	entries   int // up to it
 }
 
-func newAuditor(genesis [hashSize]byte, anchors []Anchor) *auditor {
-	a := &auditor{hash: genesis, newest: make(map[tideover.ID]uint64), vacant: make(vacancies), anchors: make(map[uint64][]*heldFrom)}
+func newAuditor(h head, ring *ring, anchors []Anchor) *auditor {
+	a := &auditor{
+		hash: h.genesis(), ring: ring, opens: len(ring.held) > 0, parts: make(map[[32]byte]int), newest: make(map[tideover.ID]uint64),
+		vacant: make(vacancies), anchors: make(map[uint64][]*heldFrom),
+	}
 	for _, anchor := range anchors {
 		a.hold(heldFrom{Anchor: anchor})
 	}
@@ -134,11 +140,11 @@ func (a *auditor) entry(seq uint64, raw []byte, link [hashSize]byte, sealed []by
 		}
 		a.newest[e.ID] = seq
 	}
-	if a.seal != nil && len(sealed) > 0 {
-		if a.seal.opens(&e, sealed) != nil {
-			return a.flaw(seq, errSealed)
+	a.ring = a.ring.follow(seq, &e)
+	if len(sealed) > 0 {
+		if err := a.open(seq, &e, sealed); err != nil {
+			return err
 		}
-		a.Sealed++
 	}
 	if a.Entries == 0 {
 		a.First = e.At
@@ -152,10 +158,39 @@ func (a *auditor) entry(seq uint64, raw []byte, link [hashSize]byte, sealed []by
 	return nil
 }
 
+// open looks at a sealed part. Errors: errFlaw; ErrWrongKey where a key is missing that was not destroyed.
+func (a *auditor) open(seq uint64, e *edge.Event, sealed []byte) error {
+	a.parts[a.ring.span(seq).check]++
+	if !a.opens {
+		return nil
+	}
+	switch err := a.ring.opens(seq, e, sealed); {
+	case err == nil:
+		a.Sealed++
+	case errors.Is(err, ErrWrongKey):
+		return err
+	case !errors.Is(err, ErrKeyDestroyed):
+		return a.flaw(seq, errSealed)
+	}
+	return nil
+}
+
+// unreadable counts the sealed parts whose key was destroyed: that may be on record behind them.
+func (a *auditor) unreadable() {
+	counted := make(map[[32]byte]bool)
+	for i := range a.ring.spans {
+		if p := &a.ring.spans[i]; a.ring.lost(p) && !counted[p.check] {
+			counted[p.check] = true
+			a.Unreadable += a.parts[p.check]
+		}
+	}
+}
+
 // ofTransaction says whether an event is a transaction's, rather than the edge's own.
 func ofTransaction(t edge.EventType) bool {
 	switch t {
-	case edge.EventTerminal, edge.EventHeard, edge.EventLedgerTime, edge.EventMark, edge.EventGap, edge.EventRules, edge.EventSettlement:
+	case edge.EventTerminal, edge.EventHeard, edge.EventLedgerTime, edge.EventMark, edge.EventGap, edge.EventRules, edge.EventSettlement,
+		edge.EventPruned, edge.EventKey:
 		return false
 	case edge.EventNone, edge.EventAccepted, edge.EventEnded, edge.EventEndedHere, edge.EventDelivered, edge.EventAcknowledged, edge.EventHeld,
 		edge.EventReleased, edge.EventUndo, edge.EventSettle, edge.EventDropped, edge.EventBuried, edge.EventAdopted, edge.EventBarred,
@@ -192,6 +227,7 @@ func (a *auditor) flaw(seq uint64, err error) error {
 
 // end holds the whole against where the journal says that it ends, and against the anchors.
 func (a *auditor) end(sequence uint64) {
+	a.unreadable()
 	if a.Head.Seq != sequence {
 		a.Flaws = append(a.Flaws, Flaw{a.Head.Seq, tideover.Textf("the journal ends at entry %d, and should at %d: its end was cut off, or put on",
 			"日志止于第 %d 条记录，应为第 %d 条：末尾被截断或添加", a.Head.Seq, sequence)})
@@ -233,19 +269,20 @@ func (a *auditor) damaged(what tideover.Text) { a.Flaws = append(a.Flaws, Flaw{a
 // few thousand entries in one look, so that no commit waits. What this process knows to have committed must be among them. Errors:
 // ErrStopped, ctx's.
 func (q *Queue) Verify(ctx context.Context, anchors ...Anchor) (Audit, error) {
-	return q.verify(ctx, nil, anchors)
+	return q.verify(ctx, false, anchors)
 }
 
-// verify is [Queue.Verify], and opens sealed parts with seal where that is not nil.
-func (q *Queue) verify(ctx context.Context, seal *sealer, anchors []Anchor) (Audit, error) {
+// verify is [Queue.Verify], and opens sealed parts where that is wanted.
+func (q *Queue) verify(ctx context.Context, opens bool, anchors []Anchor) (Audit, error) {
 	h, err := q.storedHead()
 	if errors.Is(err, ErrStopped) {
 		return Audit{}, err
 	}
-	a := newAuditor(h.genesis(), anchors)
-	a.seal = seal
+	ring := q.ring.Load()
+	a := newAuditor(h, ring, anchors)
+	a.opens = opens
 	defer q.still()()
-	if err != nil || [16]byte(h.Genesis[:]) != q.journal {
+	if err != nil || [16]byte(h.Genesis[:]) != q.journal || !ring.sealed(h.Check) || h.firstCheck() != ring.spans[0].check {
 		a.damaged(tideover.Textf("the record at the file's beginning was changed", "文件开头的记录被改动"))
 		return a.Audit, nil
 	}
@@ -263,6 +300,15 @@ func (q *Queue) verify(ctx context.Context, seal *sealer, anchors []Anchor) (Aud
 	}
 	return a.Audit, nil
 }
+
+// named holds the key that the head names against the journal's last one.
+func (a *auditor) named(h head) {
+	if a.ring.now() != h.Check {
+		a.damaged(errHeadKey)
+	}
+}
+
+var errHeadKey = tideover.Textf("the record at the file's beginning names another key than the journal", "文件开头的记录与日志所记的密钥不同")
 
 func noRest() error { return nil }
 
@@ -365,7 +411,7 @@ func VerifyFile(path string, anchors ...Anchor) (Audit, error) {
 // looking is what a file is held against.
 type looking struct {
 	anchors []Anchor
-	seal    *sealer // nil: no key is at hand, and the file may be anybody's
+	ring    *ring // nil: no key is at hand, and the file may be anybody's
 	store   string
 }
 
@@ -380,16 +426,18 @@ func verifyFile(f *os.File, l looking, found *Audit) error {
 		return err
 	case h.schema > schemaNow:
 		return fmt.Errorf("%w: schema %d, this one knows %d", ErrNewerSchema, h.schema, schemaNow)
-	case l.seal != nil:
-		if err := l.seal.owns(h, l.store); err != nil {
+	case l.ring == nil:
+		l.ring = &ring{}
+	default:
+		if err := l.ring.owns(h, l.store); err != nil {
 			return err
 		}
 	}
-	a := newAuditor(h.genesis(), l.anchors)
-	a.seal = l.seal
+	a := newAuditor(h, l.ring.begin(h), l.anchors)
 	defer func() { *found = a.Audit }()
 	if err = w.contents(stored, a.entry); err == nil {
 		a.end(stored.journal.sequence)
+		a.named(h)
 	}
 	return err
 }

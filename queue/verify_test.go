@@ -334,7 +334,7 @@ func TestVerify_EveryByte(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	seal, err := newSealer(testKey)
+	ring, err := newRing(testKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -353,7 +353,7 @@ func TestVerify_EveryByte(t *testing.T) {
 			put(at, b)
 			var a Audit
 			err := verifyFile(f, looking{}, &a)
-			if _, _, refused := inspect(f, seal); (refused != nil) != (err != nil || len(a.Flaws) > 0) {
+			if _, _, refused := inspect(f, ring); (refused != nil) != (err != nil || len(a.Flaws) > 0) {
 				t.Fatalf("byte %d as %#x: a verification says %v %+v, and an open %v", at, b, err, a.Flaws, refused)
 			}
 			if err != nil || len(a.Flaws) > 0 {

@@ -43,8 +43,10 @@ var elsewhere = map[string]string{
 	"queue.restore": "a restore", "queue.restore.kept": "a restore", "queue.restore.renamed": "a restore", "queue.restore.synced": "a restore",
 	"queue.compact": "TestCompact_DiesAnywhere of package queue: a compaction", "queue.compact.copying": "a compaction",
 	"queue.compact.copied": "a compaction", "queue.compact.renamed": "a compaction",
-	"hub.books":    "the tests of hub/ledger/bolt: a ledger of an earlier version is opened",
-	"hub.giveback": "the tests of hub/desk: a claim that waits for its turn while the hub drains, behind 512 calls",
+	"queue.key.turn": "TestKeys_DieAnywhere of package daemon: a technician turns or destroys a key", "queue.key.write": "the same",
+	"queue.key.write.renamed": "the same",
+	"hub.books":               "the tests of hub/ledger/bolt: a ledger of an earlier version is opened",
+	"hub.giveback":            "the tests of hub/desk: a claim that waits for its turn while the hub drains, behind 512 calls",
 }
 
 // base is a point without its when.

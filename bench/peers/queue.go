@@ -34,7 +34,7 @@ type queueStore struct {
 }
 
 func openQueue(_ context.Context, dir string, _ int) (store, error) {
-	path, key := filepath.Join(dir, "queue.db"), [32]byte{1}
+	path, key := filepath.Join(dir, "queue.db"), queue.OneKey([32]byte{1})
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		if err := queue.Create(path, key, queue.Ident{Store: shop}); err != nil {
 			return nil, err

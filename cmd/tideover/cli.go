@@ -113,7 +113,7 @@ func (p *program) command() *command.Command {
 	// In the order in which a technician meets them.
 	root.AddCommand(p.runCommand(), p.enrollCommand(), p.statusCommand(), p.terminalCommand(), p.queueCommand(), p.receiptCommand(),
 		p.reconcileCommand(), p.journalCommand(), p.rulesCommand(), p.checkCommand(), p.backupCommand(), p.restoreCommand(), p.salvageCommand(),
-		p.compactCommand(),
+		p.compactCommand(), p.keyCommand(),
 		p.configCommand(), p.completionCommand(), p.versionCommand(), p.helpCommand(), p.completeCommand())
 	return root
 }

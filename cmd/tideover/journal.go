@@ -76,7 +76,7 @@ func (p *program) journalSheet(j control.Journal) {
 	p.line("")
 	p.sheet([][]string{
 		{p.t("journal", "日志"), j.Path},
-		{p.t("entries", "记录"), fmt.Sprintf(p.t("%d, of %d transactions", "%d 条，%d 笔交易"), j.Entries, j.Transactions)},
+		{p.t("entries", "记录"), fmt.Sprintf(p.t("%d, of %d transactions", "%d 条，%d 笔交易"), j.Entries, j.Transactions) + p.unreadable(j)},
 		{p.t("written", "写入时间"), when(j.FirstAt) + p.t(" to ", " 至 ") + when(j.LastAt)},
 		{p.t("head", "链头"), fmt.Sprintf("%d:%s", j.Seq, j.Head)},
 		{p.t("anchored", "锚定"), p.anchored(j)},

@@ -46,6 +46,7 @@ func (s shop) Status() control.Status {
 		Storage: control.Storage{
 			Path: "/var/lib/tideover/queue.db", FileBytes: 12_345_678, InsideBytes: 2_345_678, FreeBytes: 1_234_567_890, Commits: 321, Syncs: 642, Seq: 9876,
 		},
+		Keys:        control.Keys{Seals: "3f2a91c4"},
 		Rules:       control.Rules{Version: 77, Since: noon},
 		Certificate: control.Certificate{NotAfter: noon.Add(20 * 365 * 24 * time.Hour)},
 	}
@@ -53,6 +54,7 @@ func (s shop) Status() control.Status {
 		st.Queue = control.Queue{}
 		st.Alarms = []control.Finding{{Code: "gap", Note: true, What: tideover.Textf("a gap", "缺口"), Next: tideover.Textf("look", "请查看")}}
 	} else {
+		st.Keys.Older = 2
 		st.Hub.Error, st.Uplinks[0].Error = "no answer", "no answer"
 	}
 	st.Verdict = control.Judge(st, 72*time.Hour)
@@ -169,6 +171,27 @@ func (s shop) Compact(context.Context) (control.Compacted, error) {
 	return control.Compacted{}, nil
 }
 
+func (s shop) Keys(context.Context) (control.KeyList, error) {
+	l := control.KeyList{Path: "/var/lib/tideover/queue.key", Keys: []control.Key{
+		{Name: "3f2a91c4", Since: noon, Seals: true, Held: true, Sealed: 12, Open: 3},
+		{Name: "90b1e0aa", Since: noon.Add(-40 * 24 * time.Hour), Held: true, Sealed: 2, Reports: 2},
+	}}
+	if !s.well {
+		l.Keys = append(l.Keys, control.Key{
+			Name: "00c0ffee", Since: noon.Add(-80 * 24 * time.Hour), Lost: true, Sealed: 5, DestroyedAt: noon, By: "uid 0 (root)", Reason: "read by a stranger",
+		})
+	}
+	return l, nil
+}
+
+func (s shop) RotateKey(ctx context.Context, _ control.Peer) (control.KeyList, error) {
+	return s.Keys(ctx)
+}
+
+func (s shop) DestroyKeys(ctx context.Context, _ control.KeyDestruction, _ control.Peer) (control.KeyList, error) {
+	return s.Keys(ctx)
+}
+
 func (s shop) VerifyJournal(_ context.Context, anchor string) (control.Journal, error) {
 	j := control.Journal{
 		Verified: s.well, Path: "/var/lib/tideover/queue.db", Entries: 1234, Transactions: 345, FirstAt: noon.Add(-time.Hour), LastAt: noon,
@@ -280,7 +303,7 @@ func TestScreens_AreWhatTheyWere(t *testing.T) {
 				"queue show " + saleID.String(), "queue show " + saleID.String()[:6], "queue hold " + saleID.String(), "queue release " + saleID.String(),
 				"queue retry " + saleID.String(), "queue cancel " + saleID.String(), "queue settle --as approved --reason x " + saleID.String(),
 				"queue settle --as declined --reason x " + saleID.String(), "queue drop --reason x " + saleID.String(), "queue drop --reason x 000000",
-				"queue export", "reconcile", "reconcile --csv -", "reconcile --date 1.3.2026", "reconcile --date 2026-02-28", "reconcile --json --csv -", "journal verify", "journal verify --anchor none", "rules", "queue show " + tideover.MakeID("x", "y", "z").String(), "enroll tov1.x",
+				"queue export", "reconcile", "reconcile --csv -", "reconcile --date 1.3.2026", "reconcile --date 2026-02-28", "reconcile --json --csv -", "journal verify", "journal verify --anchor none", "rules", "key list", "key rotate", "key destroy --force", "key destroy --force --reason x", "queue show " + tideover.MakeID("x", "y", "z").String(), "enroll tov1.x",
 			} {
 				status, out, words := call(t, append(strings.Fields(args), "--lang", lang)...)
 				fmt.Fprintf(&all, "$ tideover %s\n%s", args, out)

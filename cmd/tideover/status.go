@@ -70,6 +70,7 @@ func (p *program) statusScreen(s control.Status) {
 		[]string{p.t("storage", "存储"), fmt.Sprintf(p.t("%s, %s, %s of it free inside; disk %s free; event %d, %d commits since the start",
 			"%s，%s，其中内部空闲 %s；磁盘剩余 %s；第 %d 条记录，启动以来提交 %d 次"),
 			s.Storage.Path, size(s.Storage.FileBytes), size(s.Storage.InsideBytes), size(s.Storage.FreeBytes), s.Storage.Seq, s.Storage.Commits)},
+		[]string{p.t("key", "密钥"), p.keysLine(s.Keys)},
 		[]string{p.t("certificate", "证书"), fmt.Sprintf(p.t("until %s", "有效至 %s"), when(s.Certificate.NotAfter))},
 	)
 	p.sheet(rows)

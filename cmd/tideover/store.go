@@ -161,7 +161,7 @@ func (p *program) restoreCommand() *command.Command {
 	})
 }
 
-// hotOrCold has the daemon do something with its journal, or does it here where none runs.
+// hotOrCold has the daemon read its journal, or reads it here where none runs.
 func hotOrCold[T any](p *program, c daemon.Config, hot func(*control.Client) (T, error), cold func() (T, error)) (T, error) {
 	return hotOrColdSaying(p, c, tideover.Textf("no daemon runs: the file was read", "守护进程没有运行：已直接读取文件"), hot, cold)
 }
@@ -194,6 +194,14 @@ func (p *program) warn(w tideover.Text) {
 	p.note(tideover.Text{En: "warning: " + w.En, Zh: "警告：" + w.Zh})
 }
 
+// unreadable says how much nobody can read any more; nothing where that is nothing.
+func (p *program) unreadable(j control.Journal) string {
+	if j.Unreadable == 0 {
+		return ""
+	}
+	return fmt.Sprintf(p.t("; %d payloads are unreadable: their key was destroyed", "；另有 %d 处无法读取：其密钥已销毁"), j.Unreadable)
+}
+
 // checkSheet says whether a store is well, and what was looked at.
 func (p *program) checkSheet(c control.Check) {
 	switch {
@@ -211,7 +219,7 @@ func (p *program) checkSheet(c control.Check) {
 	p.sheet([][]string{
 		{p.t("file", "文件"), fmt.Sprintf(p.t("%s, %s, %s of it in use", "%s，%s，其中已用 %s"), c.Path, size(c.Bytes), size(c.InUse))},
 		{p.t("entries", "记录"), fmt.Sprintf(p.t("%d, of %d transactions", "%d 条，%d 笔交易"), c.Entries, c.Transactions)},
-		{p.t("sealed", "加密内容"), fmt.Sprintf(p.t("%d parts, opened with this machine's key", "%d 处，均可用本机密钥打开"), c.Sealed)},
+		{p.t("sealed", "加密内容"), fmt.Sprintf(p.t("%d parts, opened with this machine's keys", "%d 处，均可用本机密钥打开"), c.Sealed) + p.unreadable(c.Journal)},
 		{p.t("written", "写入时间"), when(c.FirstAt) + p.t(" to ", " 至 ") + when(c.LastAt)},
 		{p.t("head", "链头"), fmt.Sprintf("%d:%s", c.Seq, c.Head)},
 		{p.t("anchored", "锚定"), p.anchored(c.Journal)},

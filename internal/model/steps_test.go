@@ -181,7 +181,7 @@ func (w *world) carrySteps(all []step, e, tx uint8) []step {
 				return all
 			}
 			local = true
-		case edge.ActExpire, edge.ActMoot, edge.ActFirst:
+		case edge.ActExpire, edge.ActMoot, edge.ActFirst, edge.ActManual:
 			local = true
 		case edge.ActAsk, edge.ActCancel, edge.ActSend, edge.ActSettle:
 		}

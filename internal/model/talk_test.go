@@ -292,6 +292,8 @@ func (w *world) carry(e, tx, h uint8) bool {
 		return w.endHere(e, tx, tideover.CauseExpired)
 	case edge.ActMoot:
 		return w.endHere(e, tx, tideover.CauseMoot)
+	case edge.ActManual: // keys are destroyed in no shop of the model
+		return w.move(e, tx, tideover.ToldManual)
 	case edge.ActFirst:
 		return w.cancelAt(e, uint8(w.presses[tx].original), edge.By{Who: "reversal"})
 	case edge.ActAsk:

@@ -30,7 +30,7 @@ const (
 	exitLost, exitStopped, exitBroken = 3, 4, 2
 )
 
-var key = [32]byte{1, 2, 3}
+var key = queue.OneKey([32]byte{1, 2, 3})
 
 func TestMain(m *testing.M) {
 	disk.Private()
