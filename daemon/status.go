@@ -116,6 +116,13 @@ func (r *Router) alarms() []control.Finding {
 				"因更换或恢复过路由器，本机日志缺少门店的部分历史：取消和过期须等待 hub 判定"),
 		})
 	}
+	if w := r.queue.FileSystem().Warning(); w.En != "" {
+		alarms = append(alarms, control.Finding{
+			Code: "storage_unsafe", Note: true, What: w,
+			Next: tideover.Textf("stop the daemon, copy %s as it is to a disk of this machine, set state_dir to it, and start again",
+				"请停止守护进程，将 %s 原样复制到本机磁盘，在配置中设置 state_dir，然后重新启动", r.config.StateDir),
+		})
+	}
 	if j := r.flawed.Load(); j != nil {
 		alarms = append(alarms, control.Finding{
 			Code: "journal",

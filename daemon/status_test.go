@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -12,7 +14,9 @@ import (
 	"time"
 
 	"tideover"
+	"tideover/control"
 	"tideover/edge"
+	"tideover/queue"
 	"tideover/rules"
 	"tideover/terminal"
 )
@@ -406,4 +410,25 @@ func (r row) judge(t *testing.T, a reply, lang tideover.Lang, path string) (p tr
 		t.Errorf("%s is missing", r.header)
 	}
 	return p
+}
+
+// TestAlarms_TellWhereTheJournalLies: in memory nothing survives a reboot, which a technician has to hear before one.
+func TestAlarms_TellWhereTheJournalLies(t *testing.T) {
+	dir, err := os.MkdirTemp("/dev/shm", "tideover")
+	if err != nil {
+		t.Skipf("needs a tmpfs at /dev/shm: %v", err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	h := &house{path: filepath.Join(dir, "queue.db"), key: queue.OneKey([32]byte{7})}
+	if err := queue.Create(h.path, h.key, queue.Ident{Store: "shop-0001"}); err != nil {
+		t.Fatal(err)
+	}
+	h.open(t)
+	t.Cleanup(func() { h.stop() })
+	alarms := h.router().alarms()
+	i := slices.IndexFunc(alarms, func(f control.Finding) bool { return f.Code == "storage_unsafe" })
+	if i < 0 || !alarms[i].Note || !strings.Contains(alarms[i].What.En, "nothing of it survives a reboot") || !strings.Contains(alarms[i].What.Zh, "重启") ||
+		alarms[i].Next.En == "" || alarms[i].Next.Zh == "" {
+		t.Errorf("%+v", alarms)
+	}
 }

@@ -36,10 +36,15 @@ var fileSystems = map[int64]string{
 	0x6969: "nfs", 0xff534d42: "cifs", 0xfe534d42: "smb2", 0x01021997: "9p",
 }
 
+// statfs asks the system about the file system of a file or a folder: [unix.Statfs], or a test's, for what cannot be mounted there.
+type statfs func(path string, s *unix.Statfs_t) error
+
 // fileSystemOf says on what a file or a folder lies; nothing where the system does not tell.
-func fileSystemOf(path string) FileSystem {
+func fileSystemOf(path string) FileSystem { return statfs(unix.Statfs).look(path) }
+
+func (ask statfs) look(path string) FileSystem {
 	var s unix.Statfs_t
-	if unix.Statfs(path, &s) != nil {
+	if ask(path, &s) != nil {
 		return FileSystem{}
 	}
 	kind := int64(s.Type) & math.MaxUint32 // signed, and of 32 bits on some machines
@@ -52,6 +57,14 @@ func fileSystemOf(path string) FileSystem {
 
 // Fit says whether a daemon can have its journal there at all.
 func (f FileSystem) Fit() bool { return f.Name != "jffs2" }
+
+// fit is an error where it cannot.
+func (f FileSystem) fit() error {
+	if f.Fit() {
+		return nil
+	}
+	return fmt.Errorf("%w: it lies on %s, which has no shared writable maps", ErrFileSystem, f.Name)
+}
 
 // Warning says why a journal should not lie there; empty where nothing speaks against it.
 func (f FileSystem) Warning() tideover.Text {

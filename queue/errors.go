@@ -18,6 +18,7 @@ var (
 	ErrNewerSchema = errors.New("the queue was written by a newer Tideover")
 	ErrInUse       = errors.New("the queue is in use by another process")
 	ErrOtherStore  = errors.New("the queue is another store's")
+	ErrFileSystem  = errors.New("the file system cannot hold a queue")
 )
 
 // ErrUnknown is returned for an id that the journal does not have.
@@ -107,6 +108,10 @@ var openWords = []struct {
 	{ErrInUse, "队列文件正被另一个进程使用", tideover.Text{
 		En: "another tideover is running on this state directory: stop it first (tideover status names it)",
 		Zh: "另一个 tideover 正在使用该状态目录：请先停止它（tideover status 可查看）",
+	}},
+	{ErrFileSystem, "该文件系统不能存放队列文件", tideover.Text{
+		En: "put state_dir on ext4, f2fs or ubifs: copy the folder there as it is, set state_dir in the configuration, and start again",
+		Zh: "请将 state_dir 放到 ext4、f2fs 或 ubifs 上：原样复制该目录，在配置中设置 state_dir，然后重新启动",
 	}},
 	{ErrOtherStore, "队列文件属于另一家门店", tideover.Text{
 		En: "check store in the configuration, or use another state_dir for this store",

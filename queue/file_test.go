@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
 
 	"tideover"
 	"tideover/edge"
@@ -213,6 +215,38 @@ func TestOpen_WrongKeyAndOtherStore(t *testing.T) {
 	path, _ := written(t)
 	refuses(t, path, ErrWrongKey, func(o *Options) { o.Key = OneKey([32]byte{9}) })
 	refuses(t, path, ErrOtherStore, func(o *Options) { o.Store = "shop-2" })
+}
+
+// on says that a file lies on a file system of this number: what cannot be mounted here.
+func on(number int64) func(*Options) {
+	return func(o *Options) {
+		o.statfs = func(path string, s *unix.Statfs_t) error {
+			err := unix.Statfs(path, s)
+			s.Type = number
+			return err
+		}
+	}
+}
+
+// TestOpen_WhereItLies: on JFFS2 bbolt would fail in its own words; in memory and on a share it works, and is warned of.
+func TestOpen_WhereItLies(t *testing.T) {
+	path, _ := written(t)
+	refuses(t, path, ErrFileSystem, on(0x72b6))
+	for number, want := range map[int64]string{0x01021994: "nothing of it survives a reboot", 0x6969: "network share", 0xef53: ""} {
+		var log bytes.Buffer
+		o := Options{Path: path, Key: testKey, Store: testStore, Log: slog.New(slog.NewTextHandler(&log, nil))}
+		on(number)(&o)
+		q, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := q.Close(); err != nil {
+			t.Error(err)
+		}
+		if has := strings.Contains(log.String(), "level=WARN"); has != (want != "") || !strings.Contains(log.String(), want) {
+			t.Errorf("%#x: %s", number, log.String())
+		}
+	}
 }
 
 func TestOpen_Twice(t *testing.T) {

@@ -38,6 +38,8 @@ type Options struct {
 	// Overlap says whether sales may leave now while their acceptance is on its way to the disk; see [Queue.Early]. It is asked by the
 	// committer under the queue's lock: it must not block, nor call the queue. nil: never.
 	Overlap func() bool
+
+	statfs statfs // [unix.Statfs] where it is nil
 }
 
 const (
@@ -68,8 +70,8 @@ func knownSchema() schema {
 }
 
 // Open reads and checks the whole file, and returns the queue that it holds. Every failure is an [*OpenError] with one of ErrMissing,
-// ErrEmpty, ErrTruncated, ErrDamaged, ErrForeign, ErrWrongKey, ErrNewerSchema, ErrInUse and ErrOtherStore, or with the operating
-// system's error. The caller runs [Queue.Run] and calls [Queue.Close] in the end.
+// ErrEmpty, ErrTruncated, ErrDamaged, ErrForeign, ErrWrongKey, ErrNewerSchema, ErrInUse, ErrOtherStore and ErrFileSystem, or with the
+// operating system's error. The caller runs [Queue.Run] and calls [Queue.Close] in the end.
 func Open(o Options) (*Queue, error) { return open(o, knownSchema()) }
 
 func open(o Options, known schema) (*Queue, error) {
@@ -85,6 +87,9 @@ func open(o Options, known schema) (*Queue, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.statfs == nil {
+		o.statfs = unix.Statfs
+	}
 	q, older, err := load(o, known)
 	if err == nil && older != 0 {
 		o.Log.Info("migrating the queue", "from", older, "to", known.current)
@@ -96,11 +101,17 @@ func open(o Options, known schema) (*Queue, error) {
 	if err != nil {
 		return nil, openError(o.Path, err)
 	}
+	if w := q.FileSystem().Warning(); w.En != "" {
+		o.Log.Warn(w.En, "path", o.Path)
+	}
 	for _, name := range sweep(o.Path) {
 		o.Log.Info("removed what was left of a copy that was never finished", "path", name)
 	}
 	return q, nil
 }
+
+// FileSystem says on what the journal lies.
+func (q *Queue) FileSystem() FileSystem { return q.options.statfs.look(q.options.Path) }
 
 // openError finds the sentinel in what went wrong.
 func openError(path string, err error) error {
@@ -136,6 +147,9 @@ func load(o Options, known schema) (q *Queue, older uint32, err error) {
 			f.Close()
 		}
 	}()
+	if err := o.statfs.look(o.Path).fit(); err != nil {
+		return nil, 0, err // before bbolt says it in its own words
+	}
 	// A process that was killed in a compaction or a restore may have left this file with a name that a power cut takes away again: nothing is
 	// answered before the name is on disk.
 	if err := syncFolder(filepath.Dir(o.Path)); err != nil {
@@ -328,7 +342,7 @@ func openBolt(f *os.File, w *walker, o Options) (*bbolt.DB, error) {
 	})
 	switch {
 	case errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.ENODEV):
-		return nil, fmt.Errorf("this file system has no shared writable maps (JFFS2 has none); put state_dir on ext4, f2fs or ubifs: %w", err)
+		return nil, fmt.Errorf("%w: it has no shared writable maps: %w", ErrFileSystem, err)
 	case err != nil:
 		return nil, err
 	}

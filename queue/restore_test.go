@@ -3,11 +3,16 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // restorable makes a folder with a journal of eight transactions, and a copy of it from when it had five.
@@ -140,5 +145,105 @@ func TestRestoreFile_DiesAnywhere(t *testing.T) {
 			t.Errorf("%s: again: %v", point, err)
 		}
 		check(t, path)
+	}
+}
+
+// TestRestoreFile_AndADaemonThatStarts: of a restore and a daemon one has the journal, and the other one hears so. Whoever has it open has the
+// file of that name.
+func TestRestoreFile_AndADaemonThatStarts(t *testing.T) {
+	path, from := restorable(t)
+	const each, tries = 8, 2000
+	var restored, opened atomic.Int32
+	enough := func() bool { return restored.Load() >= each && opened.Load() >= each }
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for n := 0; n < tries && !enough(); n++ {
+			_, err := RestoreFile(from, path, testKey, testStore)
+			switch {
+			case err == nil:
+				restored.Add(1)
+			case !errors.Is(err, ErrInUse):
+				t.Error(err)
+			}
+			time.Sleep(time.Duration(rand.IntN(4)) * time.Millisecond)
+		}
+	})
+	wg.Go(func() {
+		for n := 0; n < tries && !enough(); n++ {
+			time.Sleep(time.Duration(rand.IntN(4)) * time.Millisecond)
+			q, err := Open(Options{Path: path, Key: testKey, Store: testStore})
+			if err != nil {
+				if !errors.Is(err, ErrInUse) {
+					t.Error(err)
+				}
+				continue
+			}
+			opened.Add(1)
+			for range 3 {
+				mine, bad := q.file.Stat()
+				named, gone := os.Stat(path)
+				if err := errors.Join(bad, gone); err != nil || !os.SameFile(mine, named) {
+					t.Errorf("it is open, and another file has its name: %v", err)
+				}
+				time.Sleep(time.Millisecond)
+			}
+			if err := q.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	wg.Wait()
+	check(t, path)
+	if !enough() {
+		t.Errorf("restored %d times, opened %d times", restored.Load(), opened.Load())
+	}
+}
+
+// TestNewFiles_BelongToTheDaemon: what root puts in the journal's place the daemon's user must be able to open.
+func TestNewFiles_BelongToTheDaemon(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: it gives files away")
+	}
+	const user, group = 12345, 12346
+	for name, do := range map[string]func(path, from string) error{
+		"restore over the journal": func(path, from string) error {
+			_, err := RestoreFile(from, path, testKey, testStore)
+			return err
+		},
+		"restore where none is": func(path, from string) error {
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+			_, err := RestoreFile(from, path, testKey, testStore)
+			return err
+		},
+		"compact": func(path, _ string) error {
+			_, err := CompactFile(path, testKey, testStore)
+			return err
+		},
+	} {
+		path, from := restorable(t)
+		if err := errors.Join(os.Chown(filepath.Dir(path), user, group), os.Chown(path, user, group)); err != nil {
+			t.Fatal(err)
+		}
+		held, err := os.Open(path) // so that its number is not given anew
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer held.Close()
+		before, err := held.Stat()
+		if err == nil {
+			err = do(path, from)
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		info, err := os.Stat(path)
+		if err != nil || os.SameFile(before, info) {
+			t.Fatalf("%s: it is not a new file: %v", name, err)
+		}
+		if owner := info.Sys().(*syscall.Stat_t); owner.Uid != user || owner.Gid != group || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: it belongs to %d:%d, mode %v", name, owner.Uid, owner.Gid, info.Mode())
+		}
 	}
 }

@@ -199,7 +199,7 @@ func (r reading) extracted(t testing.TB, w *salvage, there []bool) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got[string(encodeValue(raw, f.link))] = f
+		got[string(append(seqKey(f.seq), encodeValue(raw, f.link)...))] = f
 		if f.on {
 			rivals[f.seq] = f
 		}
@@ -210,18 +210,12 @@ func (r reading) extracted(t testing.TB, w *salvage, there []bool) {
 		if !there[i] {
 			continue
 		}
-		e := got[string(original[f.seq])]
+		e := got[string(r.raws[i])]
 		if e == nil {
 			t.Fatalf("entry %d (%v) is there, and was not found", f.seq, f.event.Type)
 		}
 		// Of two that say that they are the same entry nothing can tell which is right, where what stood before them is gone.
 		if rival := rivals[f.seq]; !e.on && (rival == nil || rival.vouch > VouchNothing) {
-			for i := range w.ruin.entries {
-				if x := &w.ruin.entries[i]; x.seq+3 > f.seq && x.seq < f.seq+3 {
-					raw, _, _ := w.ruin.event(x)
-					t.Logf("%d %d at %d vouch %d before %d on %v %x %x", i, x.seq, x.at, x.vouch, x.before, x.on, x.link[:], raw)
-				}
-			}
 			t.Fatalf("entry %d (%v, vouched for by %d) is there, and not of the journal: %+v", f.seq, f.event.Type, e.vouch, rival)
 		}
 	}

@@ -23,6 +23,9 @@ const (
 
 // makeTemp makes a file that is to get the name path, mode 0600, and takes it; before that it sweeps the folder.
 func makeTemp(path string) (f *os.File, err error) {
+	if err := fileSystemOf(filepath.Dir(path)).fit(); err != nil {
+		return nil, openError(path, err)
+	}
 	sweep(path)
 	for range tempTries {
 		if f, err = os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+tempMark+"*"); err != nil {

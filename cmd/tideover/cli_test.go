@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"flag"
@@ -68,7 +70,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("PORT", port) // free a moment ago
 			return errors.Join(err, l.Close())
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"eventually": eventually, "post": post, "get": get, "signal": sendSignal, "alter": alter, "cutjournal": cutJournal},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"eventually": eventually, "post": post, "get": get, "signal": sendSignal, "alter": alter, "cutjournal": cutJournal, "newer": newer},
 	})
 }
 
@@ -115,6 +117,24 @@ func cutJournal(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		key, _ := journal.Cursor().Last()
 		return journal.SetSequence(binary.BigEndian.Uint64(key))
+	})
+	ts.Check(errors.Join(err, db.Close()))
+}
+
+// newer gives a journal the schema of a later version.
+func newer(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: newer FILE")
+	}
+	db, err := bbolt.Open(ts.MkAbs(args[0]), 0o600, &bbolt.Options{NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, Timeout: time.Second})
+	ts.Check(err)
+	err = db.Update(func(tx *bbolt.Tx) error {
+		meta := tx.Bucket([]byte("meta"))
+		head := bytes.Clone(meta.Get([]byte("head")))
+		magic := bytes.IndexByte(head, '\n') + 1
+		binary.BigEndian.PutUint32(head[magic:], 99)
+		sum := sha256.Sum256(head[:len(head)-sha256.Size])
+		return meta.Put([]byte("head"), append(head[:len(head)-sha256.Size], sum[:]...))
 	})
 	ts.Check(errors.Join(err, db.Close()))
 }
