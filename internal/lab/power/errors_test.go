@@ -144,3 +144,43 @@ func sweep(t *testing.T, b blow, at int, then afterwards) (status int) {
 	}
 	return status
 }
+
+// TestPower_AnErrorInABusyShop lets an operation fail while eight tills press: what shares the failed commit is answered to none of them.
+func TestPower_AnErrorInABusyShop(t *testing.T) {
+	needs(t)
+	var sum tally
+	stopped, times := 0, each(300, 30)
+	for i := range times {
+		dice := rand.New(rand.NewPCG(3, uint64(i)))
+		b, at := blows[i%len(blows)], 1+dice.IntN(300)
+		w := newWorld(t, dice, disk.Options{})
+		w.disk.Fail(disk.Fault{Op: b.op, At: at, Err: b.err, Fate: b.fate, Rest: b.rest})
+		w.disk.FreezeAt(1000) // where nothing that matters has failed
+		c := w.live(order{Tills: 8, Backup: i%3 == 0, Compact: i%3 == 1}, nil)
+		select {
+		case <-w.disk.Frozen():
+		case <-c.ended:
+		case <-time.After(patience):
+			t.Errorf("%v at %d: it does not end", b, at)
+		}
+		c.Process.Kill()
+		w.disk.Release()
+		<-c.ended
+		switch c.ProcessState.ExitCode() {
+		case exitStopped:
+			stopped++
+		case -1:
+		default:
+			t.Fatalf("%v at %d: %v: %s", b, at, c.ProcessState, c.words.String())
+		}
+		w.fail(disk.Cut(i % int(disk.CutsEnd)))
+		if words := w.look(); words != "" {
+			t.Fatalf("%v at %d: %s", b, at, words)
+		}
+		sum.add(&w.said)
+	}
+	t.Logf("%d errors, %d of them stopped the shop; %v; 0 lost", times, stopped, sum)
+	if stopped < times/3 {
+		t.Errorf("of %d errors only %d stopped the shop", times, stopped)
+	}
+}

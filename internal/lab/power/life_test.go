@@ -402,7 +402,9 @@ func (l *life) sell() {
 		wg.Go(func() {
 			dice := rand.New(rand.NewPCG(l.Seed, uint64(till)))
 			for i := 0; ; i++ {
-				if err := l.press(fmt.Sprint("till", till), fmt.Sprint(l.Seed, "-", i), dice.IntN); err != nil {
+				if err := l.press(fmt.Sprint("till", till), fmt.Sprint(l.Seed, "-", i), dice.IntN); full(err) {
+					time.Sleep(time.Millisecond)
+				} else if err != nil {
 					l.stopped(err)
 				}
 			}
@@ -430,6 +432,12 @@ func (l *life) sell() {
 		})
 	}
 	wg.Wait()
+}
+
+// full says of an error that nothing was promised, and that the queue goes on.
+func full(err error) bool {
+	r, ok := errors.AsType[*tideover.Refusal](err)
+	return ok && r.Code == tideover.CodeStorageFull
 }
 
 // press is one sale of a till: accepted, then one of the ways on.
@@ -486,7 +494,9 @@ func (l *life) office(i int) {
 		l.tell(d.ID, d.Key)
 	case 6:
 		name := fmt.Sprintf("%020d-%06d", l.Seed, i)
-		if err := l.q.PutTerminal(context.Background(), tideover.Terminal{UID: "t", Name: name}); err != nil {
+		if err := l.q.PutTerminal(context.Background(), tideover.Terminal{UID: "t", Name: name}); full(err) {
+			return
+		} else if err != nil {
 			l.stopped(err)
 		}
 		l.say("terminal", name)
@@ -543,13 +553,10 @@ func (l *life) compact() {
 func (l *life) script() {
 	ctx := context.Background()
 	stop := func(err error) (done bool) {
-		if r, ok := errors.AsType[*tideover.Refusal](err); ok && r.Code == tideover.CodeStorageFull {
-			return false // nothing was promised
-		}
-		if err != nil {
+		if err != nil && !full(err) {
 			l.stopped(err)
 		}
-		return true
+		return err == nil
 	}
 	for i := range 10 {
 		way := i % 5
