@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -72,6 +73,20 @@ func newWorld(t *testing.T, dice *rand.Rand, o disk.Options) *world {
 		}
 	})
 	return w
+}
+
+// syncAll brings a file and its name to the disk.
+func (w *world) syncAll(path string) error {
+	for _, p := range []string{path, filepath.Dir(path)} {
+		f, err := os.Open(p)
+		if err == nil {
+			err = errors.Join(f.Sync(), f.Close())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // child is a life that has begun.

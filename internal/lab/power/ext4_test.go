@@ -41,7 +41,9 @@ func newExt4World(t *testing.T, dice *rand.Rand) *world {
 	if err != nil {
 		t.Fatalf("mkfs.ext4: %v: %s", err, made)
 	}
-	w.syncAll(e.image)
+	if err := w.syncAll(e.image); err != nil {
+		t.Fatal(err)
+	}
 	w.path = filepath.Join(e.dir, "queue.db")
 	w.over = e
 	e.up()
@@ -50,20 +52,6 @@ func newExt4World(t *testing.T, dice *rand.Rand) *world {
 		e.down()
 	})
 	return w
-}
-
-// syncAll brings a file and its name to the disk.
-func (w *world) syncAll(path string) {
-	w.t.Helper()
-	for _, p := range []string{path, filepath.Dir(path)} {
-		f, err := os.Open(p)
-		if err == nil {
-			err = errors.Join(f.Sync(), f.Close())
-		}
-		if err != nil {
-			w.t.Fatal(err)
-		}
-	}
 }
 
 // up mounts it, which replays its journal.

@@ -54,6 +54,7 @@ type order struct {
 	Compact bool // and compacts the file
 	Script  bool // the same steps each time, one after the other
 	Look    bool // only look whether everything is there
+	Deed    deed // only do something to the whole file
 }
 
 // life is a child's.
@@ -208,6 +209,9 @@ func (l *life) run() {
 	}
 	if err != nil {
 		l.broken(err)
+	}
+	if l.Deed != "" {
+		l.do()
 	}
 	l.open()
 	l.compare()
