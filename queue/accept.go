@@ -50,14 +50,12 @@ func (v View) Undone(original tideover.ID) Undone { return v.queue.parts.undone(
 // what is open, or charged and not acknowledged, and what was closed within the time of [Queue.Remember]; where it has neither, what was
 // accepted within that time. Each comes once, in no order.
 func (v View) Alike(d *edge.Draft) iter.Seq[edge.Record] {
-	r := edge.Record{InstrumentHash: d.InstrumentHash}
-	r.ID, r.TerminalUID, r.Kind, r.Amount, r.Currency, r.Order = d.ID, d.TerminalUID, d.Request.Kind, d.Request.Amount, d.Request.Currency, d.Request.Order
+	like := v.queue.album.like(likeness{
+		kind: d.Request.Kind, amount: d.Request.Amount, currency: d.Request.Currency, instrument: d.InstrumentHash, order: d.Request.Order,
+		terminal: d.TerminalUID,
+	}, d.ID)
 	return func(yield func(edge.Record) bool) {
-		for other := range v.queue.album.like(&r) {
-			if !yield(other.Record) {
-				return
-			}
-		}
+		like(func(other *record) bool { return yield(other.Record) })
 	}
 }
 

@@ -23,23 +23,33 @@ type likeness struct {
 
 // likenesses returns those of a record, at most two; none for a bar and for a reversal, which undoes once however often it is pressed.
 func likenesses(r *edge.Record) (all [twinsMax]likeness, n int) {
-	if r.Barred() || r.Kind == tideover.KindReversal {
+	if r.Barred() {
 		return all, 0
 	}
-	money := likeness{kind: r.Kind, amount: r.Amount, currency: r.Currency}
-	if r.InstrumentHash != [32]byte{} {
+	return likeness{
+		kind: r.Kind, amount: r.Amount, currency: r.Currency, instrument: r.InstrumentHash, order: r.Order, terminal: r.TerminalUID,
+	}.each()
+}
+
+// each takes apart what names all that is known.
+func (l likeness) each() (all [twinsMax]likeness, n int) {
+	if l.kind == tideover.KindReversal {
+		return all, 0
+	}
+	money := likeness{kind: l.kind, amount: l.amount, currency: l.currency}
+	if l.instrument != [32]byte{} {
 		all[n] = money
-		all[n].instrument = r.InstrumentHash
+		all[n].instrument = l.instrument
 		n++
 	}
-	if r.Order != "" {
+	if l.order != "" {
 		all[n] = money
-		all[n].order = r.Order
+		all[n].order = l.order
 		n++
 	}
 	if n == 0 {
 		all[n] = money
-		all[n].terminal = r.TerminalUID
+		all[n].terminal = l.terminal
 		n++
 	}
 	return all, n
@@ -139,22 +149,23 @@ func (r *record) twin(ring uint64) *twins {
 	panic("queue: a record is not in its ring")
 }
 
-// like iterates over what is like a record, each once.
-func (a *album) like(r *edge.Record) iter.Seq[*record] {
+// like iterates over what is like a press, each once; but for what has its id.
+func (a *album) like(l likeness, id tideover.ID) iter.Seq[*record] {
+	all, n := l.each()
+	var rings [twinsMax]uint64
+	for i := range n {
+		rings[i] = a.ring(all[i])
+	}
 	return func(yield func(*record) bool) {
-		all, n := likenesses(r)
-		var first uint64
 		for i := range n {
-			ring := a.ring(all[i])
-			for other := a.rings[ring]; other != nil; other = other.twin(ring).next {
-				if first != 0 && other.in(first) {
+			for other := a.rings[rings[i]]; other != nil; other = other.twin(rings[i]).next {
+				if i > 0 && other.in(rings[0]) {
 					continue // said already
 				}
-				if other.ID != r.ID && !yield(other) {
+				if other.ID != id && !yield(other) {
 					return
 				}
 			}
-			first = ring
 		}
 	}
 }

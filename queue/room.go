@@ -23,7 +23,7 @@ const (
 	// transaction that is open or not acknowledged yet, endRoom more: its end, its delivery and its acknowledgement.
 	reserve, endRoom = 256 << 10, 768
 	// growMin and growMax bound the steps in which the file grows.
-	growMin, growMax = 512 << 10, 16 << 20
+	growMin, growMax = 512 << 10, 2 << 20
 	// erasePages is how many single pages an erasure may need: its leaf and that leaf's neighbour, which bbolt may merge with it, and a branch.
 	// eraseBeside is how many keys on each side may be in those two leaves where one of them has several pages.
 	erasePages, eraseBeside = 3, 2 * leafKeys

@@ -42,21 +42,25 @@ func (d Duplicates) judge(p Press, v View) (of tideover.ID, err error) {
 	if p.Kind == tideover.KindReversal || window == 0 {
 		return of, nil // it undoes once, however often it is pressed; or nobody asks, and a day's equal coffees are not looked through
 	}
-	var latest Seen
+	var latest *Seen // most presses are like none
 	var common tideover.Text
 	looked := 0
 	for seen := range v.Alike(p) {
-		if what, suspected := d.same(p, seen); suspected && (latest.ID.IsZero() || seen.CreatedAt > latest.CreatedAt) {
-			latest, common = seen, what
+		if what, suspected := d.same(p, seen); suspected && (latest == nil || seen.CreatedAt > latest.CreatedAt) {
+			found := seen
+			latest, common = &found, what
 		}
-		if looked++; looked >= looksMax && !latest.ID.IsZero() {
+		if looked++; looked >= looksMax && latest != nil {
 			break
 		}
 	}
-	if latest.ID.IsZero() || d.Action == ActionAllow || p.Override && p.Operator != "" {
+	switch {
+	case latest == nil:
+		return of, nil
+	case d.Action == ActionAllow, p.Override && p.Operator != "":
 		return latest.ID, nil
 	}
-	return of, suspect(p, latest, common)
+	return of, suspect(p, *latest, common)
 }
 
 // same says whether an earlier press may be the same one, and what both have in common.
