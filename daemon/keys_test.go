@@ -391,3 +391,97 @@ func TestKeeper_Destroys(t *testing.T) {
 		t.Errorf("%+v, %v", list, err)
 	}
 }
+
+// TestKeeper_AnOldKeyGoesWhenItHasServed: once everything is delivered and erased that a key sealed, the key goes; and nobody can read a
+// copy from before, with all that the machine has.
+func TestKeeper_AnOldKeyGoesWhenItHasServed(t *testing.T) {
+	dir := keysHouse(t)
+	k, stop := mustOpenKeys(t, dir)
+	for _, key := range []string{"one", "two"} {
+		if err := accept(k.queue, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	if _, err := k.queue.Backup(t.Context(), copied); err != nil {
+		t.Fatal(err)
+	}
+	first, err := install.ReadQueueKeys(dir)
+	if err == nil {
+		err = k.rotate(t.Context(), edge.By{Who: "uid 0"})
+	}
+	if err == nil {
+		err = finish(k.queue, "one")
+	}
+	if err == nil {
+		err = errors.Join(k.queue.Flush(t.Context()), k.queue.Flush(t.Context()))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.begin(t.Context())
+	if k.queue.HeldKeys() != 2 {
+		t.Fatal("the old key is gone, and something open needs it")
+	}
+	c, err := queue.CheckFile(copied, queueKeys(mustReadKeys(t, dir)), "shop-0001")
+	if err != nil || c.Sealed != 2 || c.Unreadable != 0 {
+		t.Errorf("the copy, while the old key is there: %+v, %v", c, err)
+	}
+	if err := finish(k.queue, "two"); err != nil {
+		t.Fatal(err)
+	}
+	stop() // what is over is erased
+	k, _ = mustOpenKeys(t, dir)
+	for range 50 {
+		if k.begin(t.Context()); k.queue.HeldKeys() == 1 {
+			break
+		}
+		if err := k.queue.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	now := mustReadKeys(t, dir)
+	if len(now.All) != 1 || now.All[0] == first.All[0] || len(now.Destroyed) != 1 || k.queue.HeldKeys() != 1 {
+		t.Fatalf("%d keys, %d destroyed, %d held", len(now.All), len(now.Destroyed), k.queue.HeldKeys())
+	}
+	list, err := k.list(t.Context())
+	if err != nil || len(list.Keys) != 2 || !list.Keys[1].Lost || list.Keys[1].DestroyedAt == 0 || list.Keys[1].By != "" || list.Keys[1].Reason == "" {
+		t.Errorf("%+v, %v", list, err)
+	}
+	// The copy is whole, known as one whose key was destroyed, and nothing in the state directory opens it.
+	if c, err = queue.CheckFile(copied, queueKeys(now), "shop-0001"); err != nil || len(c.Flaws) > 0 || c.Sealed != 0 || c.Unreadable != 2 {
+		t.Errorf("the copy: %+v, %v", c, err)
+	}
+	image, err := os.ReadFile(copied)
+	if err != nil || bytes.Contains(image, []byte(canary)) {
+		t.Errorf("the copy shows a payload, or %v", err)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(b, first.All[0][:]) || bytes.Contains(b, []byte(fmt.Sprintf("%x", first.All[0]))) {
+			t.Errorf("the old key is in %s", f.Name())
+		}
+	}
+	to := filepath.Join(t.TempDir(), "queue.db")
+	r, err := queue.RestoreFile(copied, to, queueKeys(now), "shop-0001")
+	if err != nil || r.Transactions != 2 || r.Unreadable != 2 {
+		t.Errorf("restored: %+v, %v", r, err)
+	}
+}
+
+func mustReadKeys(t *testing.T, dir string) install.QueueKeys {
+	t.Helper()
+	k, err := install.ReadQueueKeys(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
