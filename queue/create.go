@@ -59,6 +59,9 @@ func create(path string, keys Keys, id Ident, schema uint32) (err error) {
 	if _, err := fillZeros(f, info.Size(), createdSize); err != nil {
 		return fmt.Errorf("create queue: %w", err)
 	}
+	if err := fillHoles(f, createdSize); err != nil { // bbolt leaves one
+		return fmt.Errorf("create queue: %w", err)
+	}
 	if err := renameNew(temp, path); err != nil {
 		return fmt.Errorf("create queue: %w", err)
 	}
@@ -131,6 +134,34 @@ func fillZeros(f *os.File, from, size int64) (int64, error) {
 		}
 	}
 	return from, f.Sync()
+}
+
+// fillHoles writes zeros where a file of a size reads as zeros and has no place on the disk: bbolt leaves such a hole in a new file, and cp, tar
+// and rsync make them of zeros. Writing there could find the disk full. Where the system does not tell of holes there are none.
+func fillHoles(f *os.File, size int64) error {
+	filled := false
+	for at := int64(0); at < size; {
+		hole, err := unix.Seek(int(f.Fd()), at, unix.SEEK_HOLE)
+		if err != nil || hole >= size {
+			break
+		}
+		end, err := unix.Seek(int(f.Fd()), hole, unix.SEEK_DATA)
+		if err != nil || end > size {
+			end = size // there is nothing after it
+		}
+		zeros := make([]byte, 64<<10)
+		for at = hole; at < end; {
+			n, err := f.WriteAt(zeros[:min(int64(len(zeros)), end-at)], at)
+			if at += int64(n); err != nil {
+				return err
+			}
+		}
+		filled = true
+	}
+	if !filled {
+		return nil
+	}
+	return f.Sync()
 }
 
 func syncFolder(path string) error {

@@ -476,7 +476,7 @@ func (q *Queue) note(seq uint64, e *edge.Event) bool {
 // begin finishes opening: what has no end is in doubt from here on, and waits to be carried.
 func (q *Queue) begin(f *os.File) error {
 	q.file = f
-	q.ordinary = 2 * entryOverhead
+	q.ordinary, q.holey = 2*entryOverhead, true
 	if err := q.measure(); err != nil {
 		return err
 	}

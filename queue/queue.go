@@ -87,6 +87,7 @@ type Queue struct {
 
 	size, used     int64 // of the file, and of it below bbolt's high water
 	large          largeness
+	holey          bool // the file may have parts without a place on the disk: nothing fits before they have one
 	freed, freeing int64     // bytes of free pages below that: for the next commit, and for a later one
 	fullUntil      time.Time // the disk has no space for what is wanted: not tried again before
 	settled        time.Time // see settle

@@ -73,7 +73,12 @@ func (q *Queue) measure() error {
 
 // room says how much can be written now. bbolt asks for one page more than it uses. Of what is free inside only that is counted which was
 // free at the last commit: what that commit freed itself may still be read by somebody. Callers hold mu.
-func (q *Queue) room() room { return room{beyond: max(0, q.size-q.used-pageSize), inside: q.freed} }
+func (q *Queue) room() room {
+	if q.holey {
+		return room{}
+	}
+	return room{beyond: max(0, q.size-q.used-pageSize), inside: q.freed}
+}
 
 // owed is what ends and acknowledgements will need of what the journal has, beside the reserve. Callers hold mu.
 func (q *Queue) owed() int64 { return int64(len(q.live)) * endRoom }
@@ -85,6 +90,14 @@ func (q *Queue) makeRoom(must, more int64) (room, error) {
 	have := q.room().all()
 	if have >= must+more || time.Now().Before(q.fullUntil) {
 		return q.room(), nil
+	}
+	if q.holey {
+		if err := q.fill(); err != nil || q.holey {
+			return room{}, err
+		}
+		if have = q.room().all(); have >= must+more {
+			return q.room(), nil
+		}
 	}
 	want := max(must+more-have, min(max(q.size/2, growMin), growMax))
 	allowed, full := want, false
@@ -98,16 +111,30 @@ func (q *Queue) makeRoom(must, more int64) (room, error) {
 		n, err := fillZeros(q.file, q.size, to)
 		q.size = max(q.size, n)
 		q.syncs++
-		switch {
-		case err == nil:
-		case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
+		if isFull(err) {
 			full = true
-		default:
+		} else if err != nil {
 			return room{}, err
 		}
 	}
 	q.noteFull(full)
 	return q.room(), nil
+}
+
+// isFull says of an error that a file could not get more of the disk.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
+}
+
+// fill gives a place on the disk to every part of the file. Callers hold mu.
+func (q *Queue) fill() error {
+	err := fillHoles(q.file, q.size)
+	if isFull(err) {
+		q.noteFull(true)
+		return nil
+	}
+	q.holey = err != nil
+	return err
 }
 
 // noteFull keeps it that the disk has no space for what is wanted, and says so when that begins and when it is over. Callers hold mu.
