@@ -76,7 +76,7 @@ func (s *receipts) proof(c wire.Confirmation) *tideover.Proof {
 		return nil
 	}
 	var bare []tideover.Receipt
-	if t, err := s.queue.Get(c.ID); err == nil && t.Kind != tideover.KindNone { // of a bar nothing is known but its key
+	if t, err := s.queue.Landed(c.ID); err == nil && t.Kind != tideover.KindNone { // of a bar nothing is known but its key
 		t.State, t.Outcome, t.Corrected = c.Outcome.Result, &c.Outcome, c.Corrected
 		bare = append(bare, tideover.ReceiptOf(s.store, t))
 	}

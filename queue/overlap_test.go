@@ -187,12 +187,17 @@ func TestOverlap_LeavesBeforeItsCommit(t *testing.T) {
 	cancelled := s.call(func() error { _, err := s.q.Cancel(context.Background(), d.ID, complete, edge.By{}, 5); return err })
 	ended, told := make(chan error, 1), make(chan error, 1)
 	s.running.Go(func() { told <- s.q.Move(d.ID, tideover.ToldPending, edge.Note{}); ended <- s.q.End(approved(d.ID, 1)) })
-	for who, said := range map[string]chan error{"the accept": accepted, "its repetition": again, "the cancel": cancelled, "the hub's word": told} {
+	landed := make(chan error, 1) // the signature of its end is checked against what it is
+	s.running.Go(func() { _, err := s.q.Landed(d.ID); landed <- err })
+	for who, said := range map[string]chan error{
+		"the accept": accepted, "its repetition": again, "the cancel": cancelled, "the hub's word": told, "the look": landed,
+	} {
 		quiet(t, said, who)
 	}
 	finish()
 	answered(t, accepted, "the accept")
 	answered(t, told, "the hub's word")
+	answered(t, landed, "the look")
 	answered(t, ended, "the hub's end")
 	if tx.State != tideover.StateSent || tx.Attempts != 2 || tx.Uplink != "lo" || tx.Replayed {
 		t.Errorf("answered: %+v", tx)

@@ -87,7 +87,7 @@ type Queue struct {
 
 	size, used     int64 // of the file, and of it below bbolt's high water
 	large          largeness
-	holey          bool // the file may have parts without a place on the disk: nothing fits before they have one
+	holey          bool      // the file may have parts without a place on the disk: nothing fits before they have one
 	freed, freeing int64     // bytes of free pages below that: for the next commit, and for a later one
 	fullUntil      time.Time // the disk has no space for what is wanted: not tried again before
 	settled        time.Time // see settle
@@ -274,6 +274,18 @@ func (q *Queue) Get(id tideover.ID) (tideover.Transaction, error) {
 		return tideover.Transaction{}, ErrUnknown
 	}
 	return r.Transaction, nil
+}
+
+// Landed is [Queue.Get] once the commit that is under way has landed, if it has something of the transaction: of a sale that left early nobody
+// else knows before that.
+func (q *Queue) Landed(id tideover.ID) (tideover.Transaction, error) {
+	q.mu.Lock()
+	err := q.calm(id)
+	q.mu.Unlock()
+	if err != nil {
+		return tideover.Transaction{}, err
+	}
+	return q.Get(id)
 }
 
 // done is a channel for what has already happened.

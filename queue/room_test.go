@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
 	"tideover"
@@ -202,4 +203,41 @@ func TestRoom_NoCommitGrowsTheFile(t *testing.T) {
 		t.Error("nothing was ever taken into pages that were free inside")
 	}
 	t.Logf("%d taken into pages that were free inside", inside)
+}
+
+// TestRoom_HolesAreFilled: a file that was copied with holes has a place on the disk for all of it before anything is written.
+func TestRoom_HolesAreFilled(t *testing.T) {
+	s := newShop(t)
+	for i := range 100 {
+		s.accept(draft("till", fmt.Sprint(i)))
+	}
+	s.close()
+	before := entriesSum(s.path)
+	sparse := s.path + ".sparse"
+	image, err := os.ReadFile(s.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(sparse)
+	if err == nil {
+		err = f.Truncate(int64(len(image)))
+	}
+	for at := 0; at < len(image); at += pageSize {
+		if page := image[at : at+pageSize]; err == nil && !isZero(page) {
+			_, err = f.WriteAt(page, int64(at))
+		}
+	}
+	if err = errors.Join(err, f.Close(), os.Rename(sparse, s.path)); err != nil {
+		t.Fatal(err)
+	}
+	s.open(Options{})
+	var st unix.Stat_t
+	if err := unix.Stat(s.path, &st); err != nil || st.Blocks*512 < st.Size {
+		t.Errorf("%d of %d bytes have a place on the disk: %v", st.Blocks*512, st.Size, err)
+	}
+	s.accept(draft("till", "after"))
+	s.close()
+	if entriesSum(s.path) == before {
+		t.Error("nothing was written")
+	}
 }

@@ -246,7 +246,7 @@ func (c *campaign) saysOfQueue() {
 	text, _ := os.ReadFile(c.shop.edge.log)
 	for line := range strings.Lines(string(text)) {
 		if strings.Contains(line, "queue.db") || strings.Contains(line, "the queue") {
-			c.t.Log(line)
+			c.t.Log(strings.TrimSpace(line))
 		}
 	}
 }
