@@ -34,7 +34,7 @@ const (
 	EventRetry                  // by a technician: it is asked for again now, and nothing of it changes
 	EventRules                  // the shop's rules as they are from here on
 	EventSettlement             // what a till reports at closing time
-	EventPruned                 // reserved
+	EventPruned                 // what was over for long enough has left the journal
 	EventKey                    // from here on another key seals, or an older one was destroyed
 	EventTypesEnd
 )
@@ -81,9 +81,16 @@ type Event struct {
 	Rules     string             `cbor:"20,keyasint,omitempty"` // EventRules: as the configuration has them, every key spelled out
 	// Settlement is of EventSettlement; its items are the entry's sealed part.
 	Settlement *Settlement `cbor:"21,keyasint,omitempty"`
+	Pruned     *Pruned     `cbor:"22,keyasint,omitempty"`
 	Key        *Key        `cbor:"23,keyasint,omitempty"` // EventKey
 	// Early is of EventHeard: after it, sales may have left whose acceptance never came to this disk.
 	Early bool `cbor:"24,keyasint,omitempty"`
+}
+
+// Pruned is what the journal says of what has left it.
+type Pruned struct {
+	Runs    [32]byte        `cbor:"1,keyasint"`           // SHA-256 over all that is kept of what was pruned, up to here
+	Through tideover.Millis `cbor:"2,keyasint,omitempty"` // the router's wall clock: when the newest of the transactions that are gone was accepted
 }
 
 // Ends says whether the event gives a transaction an end.

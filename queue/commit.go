@@ -87,6 +87,7 @@ type batch struct {
 	full     bool     // there is no room for all that waited
 	space    room     // what room was before it was found to be too little for what waits
 	erased   []uint64 // entries whose sealed part goes
+	pruning  *pruning // what leaves the journal; nil: nothing
 	need     int64
 	classes  [classOwn + 1]bool
 	ends     bool
@@ -114,6 +115,12 @@ func (b *batch) add(e entry, keep int64) bool {
 	b.ends = b.ends || e.event.Type == edge.EventEnded
 	b.undoes = b.undoes || e.event.Type == edge.EventUndo || e.event.Type == edge.EventBarred
 	return true
+}
+
+// force adds an entry for which there is room.
+func (b *batch) force(e entry) {
+	b.need += e.bytes()
+	b.entries = append(b.entries, e)
 }
 
 // Run commits what is submitted until ctx ends. What waits then is still committed and answered; later calls that would write get
@@ -173,6 +180,9 @@ func (q *Queue) due() time.Duration {
 	}
 	if erase, some := q.erasures.next(now, q.options.LazyMax); some && q.holds == 0 {
 		wait = min(wait, erase)
+	}
+	if prune, some := q.pruneDue(now); some {
+		wait = min(wait, prune)
 	}
 	return wait
 }
@@ -296,6 +306,7 @@ func (q *Queue) collect(last bool) (*batch, []Position, error) {
 		b.add(markEntry(q.draw()), 0)
 	}
 	q.erase(b)
+	q.prune(b)
 	q.committing = true
 	return b, again, nil
 }
@@ -345,6 +356,11 @@ func (q *Queue) write(b *batch) error {
 	journal.FillPercent, parts.FillPercent = 1, 1 // keys only grow
 	hash := q.headHash                            // only the committer writes it
 	last := q.headSeq
+	if b.pruning != nil {
+		if err := q.cutOut(tx, b.pruning); err != nil {
+			return err
+		}
+	}
 	for i := range b.entries {
 		e := &b.entries[i]
 		if e.seq <= last {
@@ -414,6 +430,9 @@ func (b *batch) die(when string) {
 	if len(b.erased) > 0 {
 		die.At("queue.erase" + when)
 	}
+	if b.pruning != nil {
+		die.At("queue.prune" + when)
+	}
 	if b.rules {
 		die.At("queue.rules" + when)
 	}
@@ -452,6 +471,9 @@ func (q *Queue) land(b *batch, durable []Position) {
 	for _, id := range b.flying {
 		delete(q.flying, id)
 		delete(q.launched, id)
+	}
+	if b.pruning != nil {
+		q.pruned(b.pruning)
 	}
 	q.committing = false
 	q.landed.Broadcast()

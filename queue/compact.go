@@ -75,6 +75,7 @@ func (q *Queue) Compact(ctx context.Context) (c Compacted, err error) {
 	if err := roomFor(q.options.Path, q.liveBytes()); err != nil {
 		return c, fmt.Errorf("compact the queue: %w", err)
 	}
+	defer q.still()() // what has left the file must not come back with the copy
 	x, err := q.replaceFile(ctx)
 	if err != nil {
 		return c, fmt.Errorf("compact the queue: %w", err)
@@ -132,6 +133,10 @@ func (q *Queue) copyBeside(ctx context.Context) (_ *exchange, err error) {
 	if err != nil {
 		return nil, err
 	}
+	runs, err := q.storedRuns()
+	if err != nil {
+		return nil, err
+	}
 	f, err := makeTemp(q.options.Path)
 	if err != nil {
 		return nil, err
@@ -142,7 +147,7 @@ func (q *Queue) copyBeside(ctx context.Context) (_ *exchange, err error) {
 			x.discard()
 		}
 	}()
-	if x.copier, err = newCopier(f, h); err != nil {
+	if x.copier, err = newCopier(f, h, runs); err != nil {
 		return nil, err
 	}
 	die.At("queue.compact.copying")
@@ -355,12 +360,12 @@ func CompactFile(path string, keys Keys, store string) (c Compacted, err error) 
 	if err != nil {
 		return c, err
 	}
-	h, last, err := sound(f, path, ring, store)
+	o, err := sound(f, path, ring, store)
 	if err != nil {
 		return c, err
 	}
 	if err = roomForCopy(f, path); err == nil {
-		err = compactFile(f, path, ring, h, last)
+		err = compactFile(f, path, ring, o)
 	}
 	if err == nil {
 		info, err = os.Stat(path)
@@ -373,14 +378,14 @@ func CompactFile(path string, keys Keys, store string) (c Compacted, err error) 
 }
 
 // compactFile puts a copy of a file that is locked in its place.
-func compactFile(f *os.File, path string, ring *ring, h head, last Anchor) error {
+func compactFile(f *os.File, path string, ring *ring, o original) error {
 	die.At("queue.compact.copying")
-	n, err := writeCopy(path, h, last, entriesOf(f), 0)
+	n, err := writeCopy(path, o, entriesOf(f), 0)
 	if err != nil {
 		return err
 	}
 	defer n.discard()
-	if _, err := n.check(ring, h.Store); err != nil {
+	if _, err := n.check(ring, o.head.Store); err != nil {
 		return err
 	}
 	die.At("queue.compact.copied")

@@ -35,16 +35,20 @@ var errBeyond = errors.New("it is newer than the copy") // ends a look; no fault
 // ErrNoRoom, ErrStopped, ErrDamaged, ctx's, or the operating system's.
 func (q *Queue) Backup(ctx context.Context, path string) (Copied, error) {
 	defer q.still()()
-	h, through, err := q.storedEnds()
+	var o original
+	var err error
+	if o.head, o.last, err = q.storedEnds(); err == nil {
+		o.runs, err = q.storedRuns()
+	}
 	if err != nil {
 		return Copied{}, fmt.Errorf("back up the queue: %w", err)
 	}
 	if err := roomFor(path, q.liveBytes()); err != nil {
 		return Copied{}, fmt.Errorf("back up the queue: %w", err)
 	}
-	return backup(path, q.ring.Load(), h, through, func(put entryVisitor, rest func() error) error {
+	return backup(path, q.ring.Load(), o, func(put entryVisitor, rest func() error) error {
 		_, err := q.eachEntry(ctx, func(seq uint64, raw []byte, link [hashSize]byte, sealed []byte) error {
-			if seq > through.Seq {
+			if seq > o.last.Seq {
 				return errBeyond
 			}
 			return put(seq, raw, link, sealed)
@@ -88,34 +92,42 @@ func BackupFile(from, path string, keys Keys, store string) (Copied, error) {
 	if err != nil {
 		return Copied{}, err
 	}
-	h, through, err := sound(f, from, ring, store)
+	o, err := sound(f, from, ring, store)
 	if err != nil {
 		return Copied{}, err
 	}
 	if err := roomForCopy(f, path); err != nil {
 		return Copied{}, fmt.Errorf("back up the queue: %w", err)
 	}
-	return backup(path, ring, h, through, entriesOf(f))
+	return backup(path, ring, o, entriesOf(f))
 }
 
-// sound checks the whole of a file before it is copied, and returns its head and its last entry.
-func sound(f *os.File, path string, ring *ring, store string) (h head, last Anchor, err error) {
+// sound checks the whole of a file before it is copied.
+func sound(f *os.File, path string, ring *ring, store string) (o original, err error) {
 	c, err := checkFile(f, path, ring, store, nil)
 	if err != nil {
-		return h, last, err
+		return o, err
 	}
 	if len(c.Flaws) > 0 {
-		return h, last, &OpenError{Path: path, Err: ErrDamaged, At: c.Flaws[0].What.En}
+		return o, &OpenError{Path: path, Err: ErrDamaged, At: c.Flaws[0].What.En}
 	}
 	w, err := newWalker(f)
-	if err == nil {
-		_, h, err = identify(w, schemaNow)
+	if err != nil {
+		return o, err
 	}
-	return h, c.Head, err
+	l, h, err := identify(w, schemaNow)
+	return original{head: h, runs: l.runs, last: c.Head}, err
 }
 
 // source hands every entry to put, in order, and calls rest now and then and in the end, while it holds nothing up.
 type source func(put entryVisitor, rest func() error) error
+
+// original is what a copy is of.
+type original struct {
+	head head
+	runs []run  // what was pruned
+	last Anchor // the entry with which the copy ends
+}
 
 // entriesOf is what a file has.
 func entriesOf(f *os.File) source {
@@ -146,19 +158,19 @@ func entriesOf(f *os.File) source {
 }
 
 // backup makes a copy with its mark, reads it, and gives it its name.
-func backup(path string, ring *ring, h head, through Anchor, from source) (c Copied, err error) {
+func backup(path string, ring *ring, o original, from source) (c Copied, err error) {
 	if _, err := os.Lstat(path); err == nil {
 		return c, fmt.Errorf("back up the queue: %w", &fs.PathError{Op: "create", Path: path, Err: ErrExists})
 	}
-	n, err := writeCopy(path, h, through, from, 1)
+	n, err := writeCopy(path, o, from, 1)
 	if err != nil {
 		return c, fmt.Errorf("back up the queue: %w", err)
 	}
 	defer n.discard()
-	if c.Check, err = n.check(ring, h.Store); err != nil {
+	if c.Check, err = n.check(ring, o.head.Store); err != nil {
 		return c, fmt.Errorf("back up the queue: %w", err)
 	}
-	c.Through = through
+	c.Through = o.last
 	die.At("queue.backup.before")
 	if err := renameNew(n.Name(), path); err != nil {
 		return c, fmt.Errorf("back up the queue: %w", err)
@@ -191,7 +203,7 @@ func (n copied) check(ring *ring, store string) (Check, error) {
 
 // writeCopy writes entries into a new file beside path, and syncs it: the same head, the same entries, the same chain, and after them the
 // mark of a copy, above the sequence mark, where that is not 0. It must come to the entry that it should end with.
-func writeCopy(path string, h head, through Anchor, from source, mark uint64) (n copied, err error) {
+func writeCopy(path string, o original, from source, mark uint64) (n copied, err error) {
 	f, err := makeTemp(path)
 	if err != nil {
 		return n, err
@@ -202,7 +214,7 @@ func writeCopy(path string, h head, through Anchor, from source, mark uint64) (n
 			n.discard()
 		}
 	}()
-	used, err := fillCopy(f, h, through, from, mark)
+	used, err := fillCopy(f, o, from, mark)
 	if err != nil {
 		return n, err
 	}
@@ -227,6 +239,7 @@ func duplicate(f *os.File) (*os.File, error) {
 type copier struct {
 	db      *bbolt.DB
 	last    Anchor // the newest entry that was put
+	along   along
 	waiting []copying
 }
 
@@ -234,7 +247,7 @@ type copier struct {
 type copying struct{ key, value, sealed []byte }
 
 // newCopier makes the file a queue's without entries. bbolt closes f in the end.
-func newCopier(f *os.File, h head) (*copier, error) {
+func newCopier(f *os.File, h head, runs []run) (*copier, error) {
 	db, err := bbolt.Open(f.Name(), 0o600, &bbolt.Options{
 		PageSize: pageSize, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, NoSync: true, NoGrowSync: true, InitialMmapSize: mapAhead,
 		OpenFile: func(string, int, os.FileMode) (*os.File, error) { return f, nil },
@@ -244,15 +257,30 @@ func newCopier(f *os.File, h head) (*copier, error) {
 		return nil, err
 	}
 	h.schema = schemaNow // a copy is written as everything is today, also one of an older file
-	if err := furnish(db, h); err != nil {
+	err = furnish(db, h)
+	if err == nil {
+		err = db.Update(func(tx *bbolt.Tx) error {
+			pruned := tx.Bucket(bucketPruned)
+			for i := range runs {
+				if err := pruned.Put(seqKey(runs[i].last), runs[i].value()); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err != nil {
 		db.Close()
 		return nil, err
 	}
-	return &copier{db: db, last: Anchor{Hash: h.genesis()}}, nil
+	return &copier{db: db, last: Anchor{Hash: h.genesis()}, along: along{runs: runs}}, nil
 }
 
 // put takes the next entry.
 func (c *copier) put(seq uint64, raw []byte, link [hashSize]byte, sealed []byte) error {
+	if err := c.along.before(seq, &c.last.Hash); err != nil {
+		return err
+	}
 	if c.last = (Anchor{seq, chain(c.last.Hash, seq, raw)}); c.last.Hash != link {
 		return errChain
 	}
@@ -295,12 +323,12 @@ func (c *copier) finish() (used int64, err error) {
 }
 
 // fillCopy writes the whole of a copy.
-func fillCopy(f *os.File, h head, through Anchor, from source, mark uint64) (used int64, err error) {
+func fillCopy(f *os.File, o original, from source, mark uint64) (used int64, err error) {
 	again, err := duplicate(f)
 	if err != nil {
 		return 0, err
 	}
-	c, err := newCopier(again, h)
+	c, err := newCopier(again, o.head, o.runs)
 	if err != nil {
 		return 0, err
 	}
@@ -308,8 +336,8 @@ func fillCopy(f *os.File, h head, through Anchor, from source, mark uint64) (use
 	if err := from(c.put, c.rest); err != nil {
 		return 0, err
 	}
-	if through.Seq != 0 && c.last != through {
-		return 0, fmt.Errorf("%w: the copy ends at entry %d, and should at %d", ErrDamaged, c.last.Seq, through.Seq)
+	if o.last.Seq != 0 && c.last != o.last {
+		return 0, fmt.Errorf("%w: the copy ends at entry %d, and should at %d", ErrDamaged, c.last.Seq, o.last.Seq)
 	}
 	if mark != 0 {
 		seq := max(c.last.Seq, mark) + 2*seqStep

@@ -45,11 +45,12 @@ type model struct {
 	through uint64 // HaveThrough with what waits
 	durable uint64 // HaveThrough on disk
 	rules   Rules  // the newest; on disk before they are told
+	months  time.Duration
 }
 
 func TestQueue_Model(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		m := &model{s: newShop(t), all: make(map[string]*modelled)}
+		m := &model{s: eager(t), all: make(map[string]*modelled)}
 		defer m.s.close()
 		rt.Repeat(map[string]func(*rapid.T){
 			"":            m.compare,
@@ -66,6 +67,7 @@ func TestQueue_Model(t *testing.T) {
 			"work":        m.work,
 			"rules":       m.setRules,
 			"verify":      m.verify,
+			"prune":       m.prune,
 			"flush":       func(*rapid.T) { m.flush() },
 			"reopen":      func(*rapid.T) { m.s.reopen(); m.committed(); m.restarted() },
 			"crash":       func(*rapid.T) { m.s.crash(); m.restarted() },
@@ -286,6 +288,25 @@ func (m *model) bury(t *rapid.T) {
 	k := m.pick(t)
 	m.s.q.TombstoneTold(k.draft.ID)
 	k.paper.untold = false
+}
+
+// prune lets months pass: what is over is gone then, and nothing else is.
+func (m *model) prune(t *rapid.T) {
+	m.flush()
+	m.months += 2
+	m.s.passed(m.months * month)
+	m.committed()
+	for key, k := range m.all {
+		over := k.state.Final() && k.paper.acked && !k.paper.untold && k.hubSeq <= m.durable
+		_, err := m.s.q.Get(k.draft.ID)
+		if gone := errors.Is(err, ErrUnknown); gone != over {
+			t.Fatalf("gone %v, over %v: %+v", gone, over, k)
+		}
+		if over {
+			delete(m.all, key)
+		}
+	}
+	m.verify(t)
 }
 
 func neverExecuted(s tideover.State) bool {

@@ -227,6 +227,7 @@ func lockAs(path string, mode, how int) (*os.File, error) {
 type layout struct {
 	schema                  uint32
 	journal, sealed, pruned bucket
+	runs                    []run // what pruned holds
 }
 
 // identify finds the head and the buckets. Of a file of a newer schema it finds the head alone.
@@ -264,7 +265,8 @@ func identify(w *walker, current uint32) (l layout, h head, err error) {
 		return l, h, &damage{w.root, "it has a bucket too many"}
 	}
 	l.schema = h.schema
-	return l, h, nil
+	l.runs, err = w.runsOf(l.pruned)
+	return l, h, err
 }
 
 // emptyInline is a small bucket's page with nothing in it.
@@ -303,11 +305,16 @@ func (h *head) genesis() [hashSize]byte {
 func scan(w *walker, l layout, h head, each func(seq uint64, e *edge.Event, sealed bool) error) (last uint64, hash [hashSize]byte, err error) {
 	hash = h.genesis()
 	vacant := make(vacancies)
+	beside := along{runs: l.runs}
 	err = w.contents(l, func(seq uint64, raw []byte, link [hashSize]byte, sealed []byte) error {
+		if err := beside.before(seq, &hash); err != nil {
+			return l.damaged(seq, err)
+		}
 		e, err := follow(&hash, seq, raw, link, sealed)
 		if err != nil {
 			return l.damaged(seq, err)
 		}
+		beside.note(&e)
 		last = seq
 		vacant.note(seq, &e, sealed)
 		if err := each(seq, &e, len(sealed) > 0); err != nil {
@@ -321,6 +328,10 @@ func scan(w *walker, l layout, h head, each func(seq uint64, e *edge.Event, seal
 		err = &damage{l.journal.root, fmt.Sprintf("the journal ends at entry %d, and should at %d", last, l.journal.sequence)}
 	case seq != 0:
 		err = l.damaged(seq, errMissing)
+	default:
+		if err = beside.end(); err != nil {
+			err = l.damaged(last, err)
+		}
 	}
 	return last, hash, err
 }
@@ -377,6 +388,7 @@ func migrate(f *os.File, w *walker, o Options, l layout, known schema, h head) e
 func (q *Queue) replay(w *walker, l layout, h head) (err error) {
 	began := time.Now()
 	q.ring.Store(q.ring.Load().begin(h))
+	q.sweeper.runs = l.runs
 	refold := make(map[tideover.ID]bool) // had events after they were closed: folded again once bbolt can be read
 	q.headSeq, q.headHash, err = scan(w, l, h, func(seq uint64, e *edge.Event, sealed bool) error {
 		if !q.note(seq, e) {
@@ -428,6 +440,7 @@ func (q *Queue) replay(w *walker, l layout, h head) (err error) {
 // note takes what an event says that is not a transaction's; it returns true for a transaction's event. Both when events are read
 // again and when they have become durable, so that a restart knows exactly what was known.
 func (q *Queue) note(seq uint64, e *edge.Event) bool {
+	q.sweeper.note(seq, e)
 	switch e.Type {
 	case edge.EventTerminal:
 		if e.Terminal != nil {
@@ -494,7 +507,7 @@ func (q *Queue) begin(f *os.File) error {
 		q.parts.set(r)
 		if !r.closed() {
 			q.live[id] = r
-		} else if r.sealed != 0 {
+		} else if r.sealed != 0 && r.passed {
 			q.erasures.pass(r.sealed, id, r.last, r.UpdatedAt, time.Now()) // it may be erased already
 		}
 	}

@@ -69,6 +69,7 @@ type Queue struct {
 	reports                 reports
 	strides                 strides
 	erasures                erasures
+	sweeper                 sweeper
 	holds                   int    // looks that nothing may vanish under, see still
 	committing              bool   // a batch was made, and has not landed
 	rules                   Rules  // the newest on disk; its Seq is 0 where there are none
@@ -109,6 +110,7 @@ func newQueue(o Options, r *ring) *Queue {
 		flying: make(map[tideover.ID]struct{}), launched: make(map[tideover.ID]*record), watch: make(map[tideover.ID]chan struct{}), feeds: make(map[string][]*Feed),
 		terminals: make(map[string]tideover.Terminal), work: newLineup(), counted: counts{amount: make(map[string]int64)},
 		album: newAlbum(), parts: newParts(), erasures: erasures{keep: o.Retention.Payload},
+		sweeper: sweeper{keep: o.Retention.Final, least: pruneLeast, pause: sweepPause, terminals: make(map[string]uint64)},
 	}
 	q.ring.Store(r)
 	q.landed = sync.NewCond(&q.mu)
@@ -324,7 +326,8 @@ func (q *Queue) Head() (seq uint64, hash [32]byte) {
 	return q.headSeq, q.headHash
 }
 
-// Holds says whether the journal has an entry with that sequence and, there, that hash of the chain: whether it goes on from that head.
+// Holds says whether the journal has an entry with that sequence and, there, that hash of the chain: whether it goes on from that head. Of what
+// was pruned it says yes: the hub had anchored it before, and only one that was put back to an older copy comes with such a head.
 // Errors: ErrStopped, or ErrDamaged.
 func (q *Queue) Holds(seq uint64, hash [32]byte) (holds bool, err error) {
 	err = q.db.View(func(tx *bbolt.Tx) error {
@@ -339,6 +342,12 @@ func (q *Queue) Holds(seq uint64, hash [32]byte) (holds bool, err error) {
 		holds = link == hash
 		return nil
 	})
+	if err == nil && !holds {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		r, pruned := within(q.sweeper.runs, seq)
+		holds = pruned && (r.last != seq || r.hash == hash)
+	}
 	return holds, err
 }
 

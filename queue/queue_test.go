@@ -29,7 +29,8 @@ type shop struct {
 	stop context.CancelFunc
 	ran  chan error
 	told chan []Position
-	keys Keys // none: testKey
+	keys Keys          // none: testKey
+	keep time.Duration // Retention.Final; such a journal is swept whenever something is committed
 }
 
 func newShop(t *testing.T) *shop {
@@ -53,6 +54,9 @@ func (s *shop) open(o Options) {
 	q, err := Open(o)
 	if err != nil {
 		s.t.Fatal(err)
+	}
+	if s.keep > 0 {
+		q.sweeper.keep, q.sweeper.least, q.sweeper.pause = s.keep, 1, 0
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	s.q, s.stop, s.ran = q, stop, make(chan error, 1)

@@ -14,6 +14,8 @@ type record struct {
 	// sealed is the entry of which it has a sealed part on disk; 0 where it has none. Of what was read from disk it is the entry that had one.
 	sealed uint64
 
+	passed bool // an end was delivered, acknowledged or cleared since its request came: the sealed part may go
+
 	unwritten int               // events of it that no commit holds yet
 	fresh     *tideover.Request // its request, while the event that holds it is unwritten
 	ending    *edge.Event       // its newest end, while that is unwritten; see [Queue.Receipt]
@@ -27,7 +29,9 @@ func (r *record) apply(seq uint64, e *edge.Event, fresh bool) error {
 	if err := r.Apply(seq, e, fresh); err != nil {
 		return err
 	}
+	r.passed = r.passed || passes(e.Type)
 	if e.Accepted != nil {
+		r.passed = false
 		if r.body, r.sealed = seq, 0; e.Digest != [hashSize]byte{} {
 			r.sealed = seq
 		}

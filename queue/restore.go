@@ -37,7 +37,7 @@ func RestoreFile(from, path string, keys Keys, store string) (r Restored, err er
 	if err != nil {
 		return r, err
 	}
-	h, last, err := sound(src, from, ring, store)
+	o, err := sound(src, from, ring, store)
 	if err != nil {
 		return r, err
 	}
@@ -49,7 +49,7 @@ func RestoreFile(from, path string, keys Keys, store string) (r Restored, err er
 		return r, openError(path, err)
 	}
 	defer present.Close() // nil where there is none
-	n, err := writeCopy(path, h, last, entriesOf(src), max(1, sequenceOf(present)))
+	n, err := writeCopy(path, o, entriesOf(src), max(1, sequenceOf(present)))
 	if err != nil {
 		return r, fmt.Errorf("restore the queue: %w", err)
 	}

@@ -11,6 +11,9 @@ import (
 type Retention struct {
 	// Payload is how long after an end was delivered, acknowledged or cleared the payload and the instrument stay; 0 is not at all.
 	Payload time.Duration
+	// Final is how long after its last change, by the ledger's time, a transaction stays that has an end which its till has acknowledged and
+	// the hub knows; 0 is for ever.
+	Final time.Duration
 }
 
 const (

@@ -444,13 +444,16 @@ func (w *salvage) write(path string) error {
 		return fmt.Errorf("%w: its sequences are at their end", ErrDamaged)
 	}
 	through := w.prefix
-	made, err := backup(path, w.ring, h, Anchor{}, func(put entryVisitor, rest func() error) error {
+	made, err := backup(path, w.ring, original{head: h}, func(put entryVisitor, rest func() error) error {
 		pending := 0
 		for _, i := range w.taken {
 			f := &w.ruin.entries[i]
 			raw, e, err := w.ruin.event(f)
 			if err != nil {
 				return fmt.Errorf("entry %d was there a moment ago, and is not any more: %w", f.seq, err)
+			}
+			if e.Type == edge.EventPruned {
+				continue // what is missing is a gap from here on, whether it was pruned or is lost
 			}
 			hash = chain(hash, f.seq, raw)
 			var sealed []byte

@@ -62,6 +62,32 @@ func (r *reports) add(seq uint64, e *edge.Event) {
 	r.all = append(r.all, reportHead{seq: seq, id: e.ID, uid: s.TerminalUID, hash: s.Hash, at: e.At, from: s.From, to: s.To})
 }
 
+// newest says whether a report is its till's newest: where the next one begins is told by it.
+func (r *reports) newest(id tideover.ID) bool {
+	i, ok := r.at[id]
+	if !ok {
+		return false
+	}
+	for _, later := range r.all[i+1:] {
+		if later.uid == r.all[i].uid {
+			return false
+		}
+	}
+	return true
+}
+
+// drop forgets reports.
+func (r *reports) drop(ids []tideover.ID) {
+	if len(ids) == 0 {
+		return
+	}
+	r.all = slices.DeleteFunc(r.all, func(h reportHead) bool { return slices.Contains(ids, h.id) })
+	clear(r.at)
+	for i := range r.all {
+		r.at[r.all[i].id] = i
+	}
+}
+
 // last returns when a till's newest report ends, 0 where it has none; and how many of its reports came after since.
 func (r *reports) last(uid string, since tideover.Millis) (end tideover.Millis, recent int) {
 	for i := range r.all {

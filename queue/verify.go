@@ -43,6 +43,7 @@ func ParseAnchor(s string) (a Anchor, err error) {
 // Audit is what a look at every entry of a journal has found.
 type Audit struct {
 	Entries      int
+	Pruned       int // entries that have left the journal, as it says itself
 	Transactions int
 	First, Last  tideover.Millis // when the first and the last entry were written, the edge's wall clock
 	Head         Anchor          // the last entry, and the chain's hash there
@@ -67,6 +68,7 @@ type auditor struct {
 	hash    [hashSize]byte         // of the chain so far
 	newest  map[tideover.ID]uint64 // each transaction's event before the next one
 	vacant  vacancies
+	along   along
 	anchors map[uint64][]*heldFrom // by sequence
 	all     []*heldFrom
 }
@@ -129,10 +131,14 @@ func (a *auditor) entry(seq uint64, raw []byte, link [hashSize]byte, sealed []by
 	if a.Entries > 0 && seq <= a.Head.Seq {
 		return a.flaw(seq, errOrder)
 	}
+	if err := a.along.before(seq, &a.hash); err != nil {
+		return a.flaw(seq, err)
+	}
 	e, err := follow(&a.hash, seq, raw, link, sealed)
 	if err != nil {
 		return a.flaw(seq, err)
 	}
+	a.along.note(&e)
 	a.vacant.note(seq, &e, sealed)
 	if ofTransaction(e.Type) {
 		if e.Prev != a.newest[e.ID] {
@@ -208,6 +214,11 @@ func (a *auditor) flaw(seq uint64, err error) error {
 			"哈希链在第 %d 条记录处断裂：该条或紧接其前的记录被改动、删除、插入或移位", seq)
 	case errors.Is(err, errDigest):
 		what = tideover.Textf("the sealed part of entry %d is not the one that was accepted", "第 %d 条记录的加密内容与受理时不符", seq)
+	case errors.Is(err, errRun), errors.Is(err, errRunPlace):
+		what = tideover.Textf("a stretch that was pruned does not end where entry %d begins, or overlaps what is there: its record was changed", "已清理的区段与第 %d 条记录不衔接或重叠：其记录被改动", seq)
+	case errors.Is(err, errAttest):
+		what = tideover.Textf("what is missing before entry %d is not what the journal says was pruned: entries were removed, or the record of a pruned stretch changed",
+			"第 %d 条记录之前缺失的内容与日志所记的清理不符：有记录被删除，或清理记录被改动", seq)
 	case errors.Is(err, errMissing):
 		what = tideover.Textf("the sealed part of entry %d is missing, and its transaction has no end that was delivered", "第 %d 条记录的加密内容缺失，而该交易尚无已送达的结果", seq)
 	case errors.Is(err, errSealed):
@@ -232,6 +243,9 @@ func (a *auditor) end(sequence uint64) {
 		a.Flaws = append(a.Flaws, Flaw{a.Head.Seq, tideover.Textf("the journal ends at entry %d, and should at %d: its end was cut off, or put on",
 			"日志止于第 %d 条记录，应为第 %d 条：末尾被截断或添加", a.Head.Seq, sequence)})
 	}
+	if err := a.along.end(); err != nil {
+		a.flaw(a.Head.Seq, err)
+	}
 	if seq := a.vacant.first(); seq != 0 {
 		a.flaw(seq, errMissing)
 	}
@@ -239,6 +253,7 @@ func (a *auditor) end(sequence uint64) {
 	for _, h := range a.all {
 		switch {
 		case h.own && h.same:
+		case a.prunedAt(h.Anchor): // only an older hub holds such a head: what was pruned it had anchored
 		case h.same:
 			anchored = max(anchored, h.entries)
 		case h.own:
@@ -262,6 +277,19 @@ func (a *auditor) end(sequence uint64) {
 	a.Newer = a.Entries - anchored
 }
 
+// prunedAt says whether an anchor lies in a stretch that was pruned, and is not at odds with it.
+func (a *auditor) prunedAt(h Anchor) bool {
+	r, ok := within(a.along.runs, h.Seq)
+	return ok && (r.last != h.Seq || r.hash == h.Hash)
+}
+
+// counted counts what was pruned.
+func (a *auditor) counted() {
+	for _, r := range a.along.runs {
+		a.Pruned += int(r.count)
+	}
+}
+
 // damaged notes that the file itself cannot be followed.
 func (a *auditor) damaged(what tideover.Text) { a.Flaws = append(a.Flaws, Flaw{a.Head.Seq, what}) }
 
@@ -278,10 +306,21 @@ func (q *Queue) verify(ctx context.Context, opens bool, anchors []Anchor) (Audit
 	if errors.Is(err, ErrStopped) {
 		return Audit{}, err
 	}
+	defer q.still()()
 	ring := q.ring.Load()
 	a := newAuditor(h, ring, anchors)
 	a.opens = opens
-	defer q.still()()
+	if err == nil {
+		a.along.runs, err = q.storedRuns()
+	}
+	switch {
+	case errors.Is(err, ErrStopped):
+		return Audit{}, err
+	case errors.Is(err, ErrDamaged):
+		a.damaged(tideover.Textf("the file cannot be followed: %v", "文件无法读取：%v", err))
+		return a.Audit, nil
+	}
+	a.counted()
 	if err != nil || [16]byte(h.Genesis[:]) != q.journal || !ring.sealed(h.Check) || h.firstCheck() != ring.spans[0].check {
 		a.damaged(tideover.Textf("the record at the file's beginning was changed", "文件开头的记录被改动"))
 		return a.Audit, nil
@@ -434,6 +473,8 @@ func verifyFile(f *os.File, l looking, found *Audit) error {
 		}
 	}
 	a := newAuditor(h, l.ring.begin(h), l.anchors)
+	a.along.runs = stored.runs
+	a.counted()
 	defer func() { *found = a.Audit }()
 	if err = w.contents(stored, a.entry); err == nil {
 		a.end(stored.journal.sequence)

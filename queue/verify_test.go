@@ -140,7 +140,7 @@ func eachIn(f *os.File, visit func(forgery)) (n int, sum [32]byte, err error) {
 		return 0, sum, err
 	}
 	all := sha256.New()
-	fmt.Fprintf(all, "%+v %d\n", h, stored.journal.sequence)
+	fmt.Fprintf(all, "%+v %d %v\n", h, stored.journal.sequence, stored.runs)
 	err = w.contents(stored, func(seq uint64, raw []byte, link [hashSize]byte, sealed []byte) error {
 		fmt.Fprintf(all, "%d %x %x %x\n", seq, raw, link, sealed)
 		n++
@@ -316,6 +316,12 @@ func TestVerify_SaysHowMuchIsNotAnchored(t *testing.T) {
 // Each is found, or no entry differs in a single byte: it lay where nothing is kept. What Open says and what a verification says is the same.
 func TestVerify_EveryByte(t *testing.T) {
 	path, heads := day(t, 4)
+	everyByte(t, path, heads)
+}
+
+// everyByte is it, of any small file; heads are some of its heads.
+func everyByte(t *testing.T, path string, heads []Anchor) {
+	t.Helper()
 	image, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -325,8 +331,9 @@ func TestVerify_EveryByte(t *testing.T) {
 		t.Fatal(err)
 	}
 	reached, head := reachedPages(t, path)
-	n, sum, err := eachOf(path, func(forgery) {})
-	if err != nil || n != len(heads) || head != heads[len(heads)-1].Hash {
+	var last Anchor
+	n, sum, err := eachOf(path, func(f forgery) { last = Anchor{f.seq, f.link} })
+	if err != nil || head != last.Hash {
 		t.Fatalf("%d entries, %v", n, err)
 	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -361,7 +368,7 @@ func TestVerify_EveryByte(t *testing.T) {
 				continue
 			}
 			same++
-			if m, now, err := eachIn(f, func(forgery) {}); err != nil || m != n || now != sum || a.Head != heads[len(heads)-1] {
+			if m, now, err := eachIn(f, func(forgery) {}); err != nil || m != n || now != sum || a.Head != last {
 				t.Fatalf("byte %d as %#x changes the journal, and nobody has seen it", at, b)
 			}
 			if same%4096 == 0 { // bbolt's own view of it
@@ -371,7 +378,7 @@ func TestVerify_EveryByte(t *testing.T) {
 		put(at, is)
 	}
 	t.Logf("%d bytes: %d changes found, %d where nothing is kept", len(image), found, same)
-	if found < len(image) { // three values of each byte of a third of the pages
+	if found < len(image)/2 { // three values of each byte of the pages in use
 		t.Error("the changes were not where they should be")
 	}
 	wantVerdict(t, path, "", heads...)

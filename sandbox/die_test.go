@@ -38,6 +38,7 @@ var elsewhere = map[string]string{
 	"queue.settlement": "TestDay_KilledAroundAReport: these tills do not close",
 	"queue.rules":      "TestReload_UnderLoad: this shop's rules change once, when its router first starts",
 	// What a technician's commands do to files; TestBackupFile_DiesAnywhere and TestRestoreFile_DiesAnywhere of package queue.
+	"queue.prune":   "TestPrune_DiesAnywhere of package queue: nothing in this shop is old enough",
 	"queue.migrate": "TestMigrate_DiesAnywhere of package queue: a file of an earlier version is opened", "queue.migrate.moved": "the same",
 	"queue.backup": "a backup", "queue.backup.renamed": "a backup",
 	"queue.restore": "a restore", "queue.restore.kept": "a restore", "queue.restore.renamed": "a restore", "queue.restore.synced": "a restore",
