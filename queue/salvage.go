@@ -416,17 +416,48 @@ func (w *salvage) stand() {
 	})
 }
 
-// keyedHead is the new file's head: it names the key of the last entry there that tells of one. Where a newer one sealed, the next open puts
-// that on record, and what it sealed before is found by trying.
-func (w *salvage) keyedHead() head {
-	h := w.head
+// turned is an entry that is put in where the one was lost that said that another key seals.
+type turned struct {
+	seq  uint64
+	name [32]byte
+}
+
+// keyed returns the new file's head, and the entries about keys that are to be put in, each by the index of what was taken behind it. What
+// the file says of its keys has to be true of what is in it: a key goes once nothing is left that it sealed.
+func (w *salvage) keyed() (h head, missing map[int]turned) {
+	h, missing = w.head, make(map[int]turned)
 	h.Check = h.firstCheck()
-	for _, i := range w.taken {
-		if _, e, err := w.ruin.event(&w.ruin.entries[i]); err == nil && e.Type == edge.EventKey && !e.Key.Destroyed {
-			h.turn(e.Key.Check)
+	sealed := uint64(0) // the last entry that was sealed with h.Check
+	for at, i := range w.taken {
+		f := &w.ruin.entries[i]
+		_, e, err := w.ruin.event(f)
+		switch part := w.sealed(f, &e); {
+		case err != nil:
+		case e.Type == edge.EventKey:
+			if !e.Key.Destroyed {
+				h.turn(e.Key.Check)
+			}
+		case len(part) > 0:
+			if name := w.ring.sealedWith(e.ID, part); name != h.Check && name != [32]byte{} {
+				where, seq := w.free(at, sealed)
+				missing[where] = turned{seq, name}
+				h.turn(name)
+			}
+			sealed = f.seq
 		}
 	}
-	return h
+	return h, missing
+}
+
+// free finds a sequence that nothing has, between an entry and what was taken before it: the one of the entry that was lost is one such.
+func (w *salvage) free(at int, above uint64) (where int, seq uint64) {
+	for where = at; where > 0; where-- {
+		before := w.ruin.entries[w.taken[where-1]].seq
+		if seq = w.ruin.entries[w.taken[where]].seq - 1; before < seq || before <= above {
+			return where, seq
+		}
+	}
+	return where, w.ruin.entries[w.taken[where]].seq - 1
 }
 
 // salvagedBy is who the journal says has put it together.
@@ -438,7 +469,7 @@ func (w *salvage) write(path string) error {
 	if w.ring == nil {
 		return openError(w.with.Path, ErrWrongKey)
 	}
-	h := w.keyedHead()
+	h, missing := w.keyed()
 	hash, last := h.genesis(), w.ruin.last()
 	if last > math.MaxInt64-4*seqStep {
 		return fmt.Errorf("%w: its sequences are at their end", ErrDamaged)
@@ -446,8 +477,15 @@ func (w *salvage) write(path string) error {
 	through := w.prefix
 	made, err := backup(path, w.ring, original{head: h}, func(put entryVisitor, rest func() error) error {
 		pending := 0
-		for _, i := range w.taken {
+		for at, i := range w.taken {
 			f := &w.ruin.entries[i]
+			if m, turn := missing[at]; turn {
+				said := encodeEvent(&edge.Event{Type: edge.EventKey, At: now(), By: salvagedBy, Key: &edge.Key{Check: m.name}})
+				hash = chain(hash, m.seq, said)
+				if err := put(m.seq, said, hash, nil); err != nil {
+					return err
+				}
+			}
 			raw, e, err := w.ruin.event(f)
 			if err != nil {
 				return fmt.Errorf("entry %d was there a moment ago, and is not any more: %w", f.seq, err)

@@ -283,6 +283,16 @@ func (r *ring) show(seq uint64, id tideover.ID, sealed []byte) ([]byte, error) {
 	return nil, err
 }
 
+// sealedWith returns the name of the key at hand that something was hidden with; zero where it is none.
+func (r *ring) sealedWith(id tideover.ID, sealed []byte) (name [32]byte) {
+	for name, s := range r.held {
+		if _, err := s.reveal(id, sealed); err == nil {
+			return name
+		}
+	}
+	return name
+}
+
 func (s sealer) reveal(id tideover.ID, sealed []byte) ([]byte, error) {
 	n := s.aead.NonceSize()
 	if len(sealed) < n {
