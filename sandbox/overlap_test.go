@@ -7,10 +7,12 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"tideover"
+	"tideover/internal/lab/disk"
 )
 
 // The size of TestOverlap_OrphansComeHome: each of its lives takes one to four seconds.
@@ -200,4 +202,70 @@ func (c *campaign) repeatedBeforeTheHub(o orphan) {
 	time.Sleep(rand.N(10 * time.Millisecond))
 	c.shop.CutCable()
 	c.apart()
+}
+
+// TestOverlap_TheDiskFailsOnceItHasLeft has the router's disk fail to sync a sale that the platform approves meanwhile. The till is not answered, and the
+// process ends; the next one has the approval, executed once.
+func TestOverlap_TheDiskFailsOnceItHasLeft(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: it mounts a file system")
+	}
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		t.Skip("needs /dev/fuse: ", err)
+	}
+	t.Parallel()
+	c := newCampaign(t, Options{})
+	c.must(c.shop.Stop())
+	d := c.onDisk("edge")
+	c.must(c.shop.StartHub(c.ctx))
+	till := c.tills[0]
+	for n, f := range []disk.Fault{
+		{Op: disk.Sync, At: 1, Err: syscall.EIO, Fate: disk.Gone},
+		{Op: disk.Sync, At: 1, Err: syscall.EIO, Fate: disk.Halved},
+		{Op: disk.Sync, At: 2, Err: syscall.EIO, Fate: disk.Gone},
+		{Op: disk.Sync, At: 2, Err: syscall.EIO, Fate: disk.Whole},
+	} {
+		d.SetSyncDelay(0)
+		c.must(c.shop.StartEdge(c.ctx))
+		c.health("connected")
+		time.Sleep(100 * time.Millisecond)     // what is written at a hello is on the disk
+		d.SetSyncDelay(300 * time.Millisecond) // the platform has answered by then
+		d.Fail(f)
+		key := fmt.Sprintf("failed-%d", n)
+		id := tideover.MakeID(c.shop.Store, till.Name, key)
+		c.presses.Add(1)
+		pressed := make(chan error, 1)
+		go func() {
+			_, err := till.Press(c.ctx, key, Press{Kind: tideover.KindSale, Amount: 100 + int64(n), Currency: currency})
+			pressed <- err
+		}()
+		select {
+		case <-c.shop.edge.ended():
+		case <-time.After(reachMax):
+			t.Fatalf("the process goes on after %+v:\n%s", f, tail(c.shop.edge.log))
+		}
+		till.Crash()
+		<-pressed
+		d.Fail()
+		switch note := till.Note(key); {
+		case c.shop.edge.killed():
+			t.Errorf("%+v: it was killed", f)
+		case note.Accepted || len(note.Ends) > 0:
+			t.Errorf("%+v: the till was answered: %+v", f, note)
+		case c.shop.Platform.Count(id).Executions != 1:
+			t.Errorf("%+v: it had not left: this shows nothing", f)
+		}
+		d.SetSyncDelay(0)
+		c.shop.edge.kill() // it has ended: another one may be started
+		c.must(c.shop.edge.start())
+		if x, err := till.Sell(c.ctx, key, Press{}); err != nil || x.ID != id || x.State != tideover.StateApproved {
+			t.Errorf("%+v: at last it is %+v, %v", f, x, err)
+		}
+		c.must(c.shop.edge.stop())
+	}
+	c.must(c.shop.edge.start())
+	c.serve()
+	c.settle()
+	c.judge()
+	c.must(c.shop.Stop())
 }
