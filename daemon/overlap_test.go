@@ -2,10 +2,12 @@ package daemon
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
 	"tideover"
+	"tideover/control"
 	"tideover/edge"
 	"tideover/terminal"
 	"tideover/wire"
@@ -112,6 +114,10 @@ func TestSession_EndsNothingWhileOrphansMayBeOut(t *testing.T) {
 			h.hears(t, lists, false)
 			h.crash(t)
 			h.hears(t, c.welcome, c.all)
+			r := &Router{queue: h.queue, forward: h.session.forwarder, session: h.session}
+			if noted := slices.ContainsFunc(r.alarms(), func(f control.Finding) bool { return f.Code == "orphans" && f.Note }); noted == c.ends {
+				t.Errorf("status notes it: %v", noted)
+			}
 			if !h.session.Past().Caught || h.session.overlap() != c.ends {
 				t.Errorf("sends: %v, early: %v", h.session.Past().Caught, h.session.overlap())
 			}

@@ -115,6 +115,13 @@ func (r *Router) alarms() []control.Finding {
 			What: tideover.Textf("this journal lacks part of the shop's past, since a router was replaced or restored: cancels and expiries wait for the hub",
 				"因更换或恢复过路由器，本机日志缺少门店的部分历史：取消和过期须等待 hub 判定"),
 		})
+	case past.Orphans && past.Caught:
+		alarms = append(alarms, control.Finding{
+			Code: "orphans", Note: true,
+			What: tideover.Textf("this router died with sales on their way, and its hub has not told all that it holds open: cancels and expiries wait for the hub",
+				"本机曾在交易发出时中断，而 hub 尚未告知其全部未决交易：取消和过期须等待 hub 判定"),
+			Next: tideover.Textf("nothing is wrong; if it stays, the hub is of an earlier version: have it updated", "无需处理；若持续出现，说明 hub 版本较旧：请升级 hub"),
+		})
 	}
 	if w := r.queue.FileSystem().Warning(); w.En != "" {
 		alarms = append(alarms, control.Finding{

@@ -10,6 +10,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"tideover"
 	"tideover/hub/ledger"
 	"tideover/wire"
 )
@@ -49,11 +50,8 @@ func (se *session) control(ctx context.Context, st *quic.Stream, hello wire.Hell
 	defer se.log.Info("store disconnected")
 	g, ctx := se.group(ctx)
 	g.Go(func() error {
-		open, err := se.sayOpen(ctx, st, hello)
+		open, err := se.sayAll(ctx, st, hello)
 		if err != nil {
-			return err
-		}
-		if err := se.say(ctx, st, hello.HaveThrough, math.MaxUint64); err != nil {
 			return err
 		}
 		if err := se.write(st, wire.TypeCaughtUp, wire.CaughtUp{Through: welcome.GivenOut, Open: open}); err != nil {
@@ -81,17 +79,35 @@ func (se *session) turnAway(st *quic.Stream, reason wire.Reason, code quic.Appli
 	return se.close(code, why)
 }
 
-// sayOpen writes what the store has without an end, to an edge that asks for it, and says whether that was all. It comes before the outbox: what ends
-// meanwhile is found there.
-func (se *session) sayOpen(ctx context.Context, st *quic.Stream, hello wire.Hello) (all bool, err error) {
-	if hello.Features&wire.FeatureOpen == 0 {
-		return false, nil
+// sayAll writes what the outbox holds that the edge does not have, and, to an edge that asks for it, what the store has without an end; open says
+// whether that was all. What ends once the list was read is found in the outbox after it; what had its end by then, and is undone before the outbox was read, in
+// the second reading.
+func (se *session) sayAll(ctx context.Context, st *quic.Stream, hello wire.Hello) (open bool, err error) {
+	asks := hello.Features&wire.FeatureOpen != 0
+	said := make(map[tideover.ID]bool)
+	if asks {
+		if open, err = se.sayOpen(ctx, st, said); err != nil {
+			return false, err
+		}
 	}
+	if err := se.say(ctx, st, hello.HaveThrough, math.MaxUint64); err != nil || !asks {
+		return false, err
+	}
+	again, err := se.sayOpen(ctx, st, said)
+	return open && again, err
+}
+
+// sayOpen writes what the store has without an end and was not said before, and says whether that was all.
+func (se *session) sayOpen(ctx context.Context, st *quic.Stream, said map[tideover.ID]bool) (all bool, err error) {
 	open, all, err := se.srv.desk.Open(ctx, se.store)
 	if err != nil {
 		return false, err
 	}
 	for _, o := range open {
+		if said[o.Submit.ID] {
+			continue
+		}
+		said[o.Submit.ID] = true
 		err := se.write(st, wire.TypeOpen, o)
 		if errors.Is(err, wire.ErrMalformed) || errors.Is(err, wire.ErrTooLarge) { // nothing was written; a row is no reason to part
 			se.log.Error("a transaction without an end cannot be told to its edge", "txn", o.Submit.ID.String(), "err", err)
