@@ -153,10 +153,20 @@ func (q *Queue) copyBeside(ctx context.Context) (_ *exchange, err error) {
 	die.At("queue.compact.copying")
 	for range catchUpMax {
 		n := 0
+		var end Anchor
+		if h, end, err = q.storedEnds(); err != nil { // another key may seal since the copy was begun
+			return nil, err
+		}
 		_, err := q.eachEntryFrom(ctx, x.last.Seq+1, func(seq uint64, raw []byte, link [hashSize]byte, sealed []byte) error {
+			if seq > end.Seq {
+				return errBeyond
+			}
 			n++
 			return x.put(seq, raw, link, sealed)
 		}, x.paced)
+		if errors.Is(err, errBeyond) {
+			err = x.paced()
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -164,7 +174,7 @@ func (q *Queue) copyBeside(ctx context.Context) (_ *exchange, err error) {
 			break
 		}
 	}
-	if err := q.copyMeta(x.db); err != nil { // another key may seal since the copy was begun
+	if err := x.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyHead, h.encode()) }); err != nil {
 		return nil, err
 	}
 	used, err := x.finish()

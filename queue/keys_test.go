@@ -544,3 +544,39 @@ func TestSalvage_FindsWhichKeySealed(t *testing.T) {
 		again.close()
 	}
 }
+
+// TestRotate_BesideACompaction turns the key while the file is exchanged: the new file says what the old one said.
+func TestRotate_BesideACompaction(t *testing.T) {
+	s := keyedShop(t)
+	for i := range 200 {
+		s.accept(draft("till", fmt.Sprint(i)))
+	}
+	over := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer close(over)
+		for n := range byte(30) {
+			s.rotate(n + 2)
+		}
+	})
+	compacted := 0
+	for open := true; open; compacted++ {
+		if _, err := s.q.Compact(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-over:
+			open = false
+		default:
+		}
+	}
+	wg.Wait()
+	s.reopen()
+	for i := range 200 {
+		s.readable("compacted", fmt.Sprint(i), true)
+	}
+	if u := s.use(31); !u.Seals {
+		t.Errorf("%+v", u)
+	}
+	t.Logf("%d compactions beside 30 turns", compacted)
+}
