@@ -116,11 +116,12 @@ func (a *alone) tell(id tideover.ID, hubSeq uint64) error {
 // spent is what a number of transactions cost a disk.
 type spent struct {
 	n, syncs, commits int
-	bytes             int64
+	bytes, grown      int64 // all that was written, and what of it are the zeros by which the file grew
 }
 
 func (s spent) each(n int) float64 { return float64(n) / float64(s.n) }
-func (s spent) kb() float64        { return float64(s.bytes) / float64(s.n) / 1000 }
+func (s spent) kb() float64        { return float64(s.bytes-s.grown) / float64(s.n) / 1000 }
+func (s spent) grownKB() float64   { return float64(s.grown) / float64(s.n) / 1000 }
 
 // spend has a child do a job on a disk that counts.
 func (m *measurement) spend(ctx context.Context, j job) (s spent, err error) {
@@ -157,6 +158,7 @@ func (m *measurement) spend(ctx context.Context, j job) (s spent, err error) {
 	defer func() { err = errors.Join(err, cmd.Wait()) }()
 	defer in.Close()
 	var counts [2]disk.Counts
+	var size [2]int64
 	var commits [2]int
 	said := json.NewDecoder(out)
 	for i := range counts {
@@ -164,12 +166,18 @@ func (m *measurement) spend(ctx context.Context, j job) (s spent, err error) {
 			return s, fmt.Errorf("the queue on the disk that counts: %w", err)
 		}
 		counts[i] = d.Counts()
+		info, err := os.Stat(filepath.Join(dir, "queue.db"))
+		if err != nil {
+			return s, err
+		}
+		size[i] = info.Size()
 		if _, err := in.Write([]byte("\n")); err != nil {
 			return s, err
 		}
 	}
 	return spent{
 		n: j.Tills * j.Each, syncs: counts[1].Syncs - counts[0].Syncs, commits: commits[1] - commits[0], bytes: counts[1].Bytes - counts[0].Bytes,
+		grown: size[1] - size[0],
 	}, nil
 }
 
@@ -189,11 +197,12 @@ func noDisk(err error) (string, []verdict, error) {
 func lifeSection(ctx context.Context, m *measurement) (string, []verdict, error) {
 	var b strings.Builder
 	fmt.Fprint(&b, `Syncs and bytes of a transaction from its acceptance until its end is on the disk and was delivered, back to back, by the queue alone: the hub answers at once. Ends and deliveries ride later commits;
-a till's acknowledgement is synced before it is answered, so that one till that acknowledges each sale by itself pays a second commit. Counted by a file system in user space, as its disk sees them:
-bytes are those of the writes, and the growing of the file is among them. A commit of bbolt writes each page from the root to the last leaf anew, and a head.
+a till's acknowledgement is synced before it is answered, so that one till that acknowledges each sale by itself pays a second commit. Counted by a file system in user space, as its disk sees them.
+*KB* are what the commits write: a commit of bbolt writes each page from the root to the last leaf anew, in two trees here, and a head, 4096 bytes each. *Growing* is the zeros by which the file grew, once for
+space that is used again and again; its syncs are among the syncs. What was not acknowledged keeps space for its acknowledgement.
 
-| tills | acknowledged | transactions | **syncs each** | commits each | **KB each** |
-|---|---|---|---|---|---|
+| tills | acknowledged | transactions | **syncs each** | commits each | **KB each** | growing, KB each |
+|---|---|---|---|---|---|---|
 `)
 	var verdicts []verdict
 	for _, acknowledged := range []bool{false, true} {
@@ -206,11 +215,12 @@ bytes are those of the writes, and the growing of the file is among them. A comm
 			if err != nil {
 				return noDisk(err)
 			}
-			fmt.Fprintf(&b, "| %d | %s | %d | **%.3f** | %.3f | **%.2f** |\n", c.tills, yesNo(acknowledged), s.n, s.each(s.syncs), s.each(s.commits), s.kb())
+			fmt.Fprintf(&b, "| %d | %s | %d | **%.3f** | %.3f | **%.2f** | %.2f |\n", c.tills, yesNo(acknowledged), s.n, s.each(s.syncs), s.each(s.commits),
+				s.kb(), s.grownKB())
 			if !acknowledged {
 				what := fmt.Sprintf("a whole transaction, %d tills", c.tills)
 				verdicts = append(verdicts, verdict{what: what, is: s.each(s.syncs), limit: c.syncs, unit: " syncs"},
-					verdict{what: what, is: s.kb(), limit: c.kb, unit: " KB"})
+					verdict{what: what + ", beside growing", is: s.kb(), limit: c.kb, unit: " KB"})
 			}
 		}
 	}
@@ -231,8 +241,8 @@ func hourSection(ctx context.Context, m *measurement) (string, []verdict, error)
 	fmt.Fprintf(&b, `A sale a minute for an hour: accepted, ended by the hub after %v and delivered, acknowledged %v after it was pressed or not at all. It is the queue alone, in an hour of %v: what waits for a commit to
 ride on does so for as much less than the %v of the product. Counted as above.
 
-| acknowledged | sales | **syncs each** | commits each | **KB each** |
-|---|---|---|---|---|
+| acknowledged | sales | **syncs each** | commits each | **KB each** | growing, KB each |
+|---|---|---|---|---|---|
 `, hourAnswer, hourAck, m.options.hour, queue.LazyMaxDefault)
 	for _, acknowledged := range []bool{true, false} {
 		say("a quiet hour of %v", m.options.hour)
@@ -240,7 +250,7 @@ ride on does so for as much less than the %v of the product. Counted as above.
 		if err != nil {
 			return noDisk(err)
 		}
-		fmt.Fprintf(&b, "| %s | %d | **%.2f** | %.2f | **%.1f** |\n", yesNo(acknowledged), s.n, s.each(s.syncs), s.each(s.commits), s.kb())
+		fmt.Fprintf(&b, "| %s | %d | **%.2f** | %.2f | **%.1f** | %.1f |\n", yesNo(acknowledged), s.n, s.each(s.syncs), s.each(s.commits), s.kb(), s.grownKB())
 	}
 	return b.String() + measured(m.options), nil, nil
 }
