@@ -92,6 +92,7 @@ type testHub struct {
 	welcome wire.Welcome
 	refuse  *wire.Refused
 	outbox  []wire.Confirmation
+	open    []wire.Open
 	// answer serves a transaction's stream after its frame was read; nil answers got and an approval.
 	answer func(st *quic.Stream, kind wire.Type, msg any) error
 
@@ -194,6 +195,9 @@ func (h *testHub) control(conn *quic.Conn, st *quic.Stream, hello wire.Hello) {
 		return
 	}
 	h.say(st, wire.TypeWelcome, h.welcome)
+	for _, o := range h.open {
+		h.say(st, wire.TypeOpen, o)
+	}
 	for _, c := range h.outbox {
 		h.say(st, wire.TypeConfirmation, c)
 	}
@@ -294,6 +298,7 @@ type testPeer struct {
 	confirmed []wire.Confirmation
 	list      []tideover.Terminal
 	seq       uint64
+	full      error // what it says to an Open
 }
 
 func (p *testPeer) note(format string, args ...any) {
@@ -328,7 +333,7 @@ func (p *testPeer) Open(o wire.Open) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.note("open %s", o.Submit.Key)
-	return nil
+	return p.full
 }
 
 func (p *testPeer) CaughtUp(c wire.CaughtUp) error {

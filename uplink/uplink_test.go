@@ -3,6 +3,7 @@ package uplink
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -134,6 +135,35 @@ func TestUplink_ReplaysTheOutboxInOrder(t *testing.T) {
 		if said[0] != "welcome "+hubA || said[1] != "confirm 1" || said[40] != "confirm 40" || said[41] != "caught up 40" {
 			t.Errorf("said %v", said)
 		}
+	})
+}
+
+// What has no end is heard before the peer is caught up; one that the peer cannot take ends the connection, since it would be missing.
+func TestUplink_HearsWhatHasNoEnd(t *testing.T) {
+	var open []wire.Open
+	for i := range 5 {
+		open = append(open, wire.Open{Submit: submit(fmt.Sprint(i), tideover.KindSale), State: tideover.StatePending})
+	}
+	bubble(t, func(h *testHub) { h.open = open }, func(t *testing.T, s *shop, h *testHub) {
+		s.until(time.Second, func() bool { return len(s.peer.order()) == len(open)+2 })
+		if said := s.peer.order(); said[1] != "open 0" || said[5] != "open 4" || said[6] != "caught up 0" {
+			t.Errorf("said %v", said)
+		}
+	})
+	full := errors.New("no room")
+	bubble(t, func(h *testHub) { h.open = open }, func(t *testing.T, s *shop, h *testHub) {
+		s.until(time.Second, func() bool { return len(s.peer.order()) == len(open)+2 })
+		s.peer.set(func(p *testPeer) { p.full, p.said = full, nil })
+		for _, c := range h.connections() {
+			_ = c.CloseWithError(wire.CloseDraining, "another one")
+		}
+		s.until(30*time.Second, func() bool { return len(s.peer.order()) >= 4 })
+		for _, said := range s.peer.order() {
+			if strings.HasPrefix(said, "caught up") {
+				t.Fatalf("caught up without what has no end: %v", s.peer.order())
+			}
+		}
+		s.peer.set(func(p *testPeer) { p.full = nil })
 	})
 }
 
