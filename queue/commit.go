@@ -321,7 +321,9 @@ func (q *Queue) ride(b *batch, requests []*request) error {
 		own += q.lazy[i].bytes()
 	}
 	for _, r := range requests {
-		others += r.size
+		if others += r.size; r.class == classAccept {
+			others += endRoom // it is owed from then on
+		}
 	}
 	var err error
 	if b.room, err = q.makeRoom(own, others); err != nil {

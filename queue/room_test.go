@@ -241,3 +241,25 @@ func TestRoom_HolesAreFilled(t *testing.T) {
 		t.Error("nothing was written")
 	}
 }
+
+// TestRoom_ManyAtOnceAreAllTaken: a batch asks for the room that its own acceptances will need for their ends, too. Hundreds of presses in one
+// commit were told that the disk is full, and it was not.
+func TestRoom_ManyAtOnceAreAllTaken(t *testing.T) {
+	s := newShop(t)
+	const presses = 1000
+	refused := make(chan error, presses)
+	for round := range 3 {
+		var all sync.WaitGroup
+		for i := range presses {
+			all.Go(func() {
+				if _, err := s.q.Accept(t.Context(), draft("till", fmt.Sprint(round, "-", i)), yes); err != nil {
+					refused <- err
+				}
+			})
+		}
+		all.Wait()
+	}
+	if n := len(refused); n > 0 {
+		t.Errorf("%d of %d presses were not taken: %v", n, 3*presses, <-refused)
+	}
+}
