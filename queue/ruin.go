@@ -187,7 +187,7 @@ func (r *ruin) head(value []byte) {
 		r.newer = h.schema
 	case len(r.heads) < ruinHeadsMax:
 		for i, known := range r.heads {
-			if known.Genesis == h.Genesis && known.Store == h.Store {
+			if known.Genesis == h.Genesis && known.Store == h.Store && known.Check == h.Check {
 				r.heads[i].schema = max(known.schema, h.schema)
 				return
 			}

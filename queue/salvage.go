@@ -157,7 +157,7 @@ func newSalvage(s Salvager, r *ruin) (*salvage, error) {
 	case !known && len(r.entries) == 0:
 		return nil, fmt.Errorf("%w: nothing of a journal is in it", ErrForeign)
 	case known && w.ring != nil:
-		if err := w.ring.owns(w.head, s.Store); err != nil {
+		if err := w.ownHead(); err != nil {
 			return nil, err
 		}
 	}
@@ -170,6 +170,20 @@ func newSalvage(s Salvager, r *ruin) (*salvage, error) {
 	w.Bytes, w.Unreadable, w.Ends = r.size, len(r.bad), r.ends
 	w.askRequests()
 	return w, nil
+}
+
+// ownHead takes, of the heads that this journal has had, one that names a key at hand: a freed page may name one that is long gone.
+func (w *salvage) ownHead() (err error) {
+	for _, h := range w.ruin.heads {
+		if h.Genesis != w.head.Genesis {
+			continue
+		}
+		if err = w.ring.owns(h, w.with.Store); err == nil {
+			w.head = h
+			return nil
+		}
+	}
+	return err
 }
 
 // askRequests lets a till's request vouch for an acceptance that nothing else does: the keyed hash was made of the request as it came.

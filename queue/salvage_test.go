@@ -36,7 +36,7 @@ func wreckable(t testing.TB, sales int, change ...func(*edge.Draft)) (path strin
 	s.rule("a = 1\n")
 	hubSeq := uint64(0)
 	for i := range sales {
-		d := draft(fmt.Sprint("till-", i%3), fmt.Sprint("k", i))
+		d := draft(fmt.Sprint("till-", i%3), fmt.Sprint("k", i), known)
 		if i%40 == 7 && len(change) == 0 {
 			d.Request.Payload = []byte(`"` + string(bytes.Repeat([]byte("x"), 9000)) + `"`)
 			d.Hash = d.Request.Hash([]byte("s"))
@@ -65,6 +65,11 @@ func wreckable(t testing.TB, sales int, change ...func(*edge.Draft)) (path strin
 	}
 	s.close()
 	return s.path
+}
+
+// known lets an instrument be known again, as the desk does.
+func known(d *edge.Draft) {
+	d.InstrumentHash = tideover.InstrumentHash([]byte("s"), d.Request.Instrument)
 }
 
 // reading is what a file holds, read while it was whole.
@@ -354,6 +359,154 @@ func TestSalvage_OfPagesInAnyOrder(t *testing.T) {
 	s := r.salvages(t, image)
 	if s.Found.Chain != len(r.entries) || s.Made.AsWritten != len(r.entries) || s.Sound {
 		t.Errorf("%d entries: %+v, %+v", len(r.entries), s.Found, s.Made)
+	}
+}
+
+// TestSalvage_TellsWhatNeedsAnEye, and makes what a restore takes: a journal in which nothing that was open is sent by itself, which lacks what
+// could not be sent as it was accepted, and which has the hub tell again what it had told.
+func TestSalvage_TellsWhatNeedsAnEye(t *testing.T) {
+	s := newShop(t)
+	id := func(key string) tideover.ID { return tideover.MakeID(testStore, "till", key) }
+	for _, key := range []string{"handed over", "open", "paid", "no payload", "no acceptance", "no end"} {
+		s.accept(draft("till", key, known))
+	}
+	for i, key := range []string{"handed over", "paid", "no acceptance", "no end"} {
+		s.end(approved(id(key), uint64(i+1)))
+		s.flush()
+		if i > 0 {
+			continue
+		}
+		if _, err := s.q.Acknowledge(t.Context(), id(key), s.get(id(key)).Seq); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, key := range []string{"late", "later"} {
+		s.accept(draft("till", key, known))
+	}
+	s.q.CaughtUp(9)
+	s.flush()
+	s.close()
+	image, err := os.ReadFile(s.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := entriesIn(t, s.path)
+	wipe := func(b []byte) {
+		t.Helper()
+		if !bytes.Contains(image, b) {
+			t.Fatal("it is not in the file")
+		}
+		image = bytes.ReplaceAll(image, b, make([]byte, len(b)))
+	}
+	for _, f := range all {
+		switch {
+		case f.event.ID == id("no payload") && f.event.Type == edge.EventAccepted:
+			wipe(f.sealed)
+		case f.event.ID == id("no acceptance") && f.event.Type == edge.EventAccepted, f.event.ID == id("no end") && f.event.Type == edge.EventEnded:
+			wipe(encodeEvent(&f.event))
+		}
+	}
+	if err := os.WriteFile(s.path, image, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "new.db")
+	got, err := SalvageFile(salvager(s.path, out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	standing := make(map[tideover.ID]Standing)
+	for _, w := range got.Stand {
+		standing[w.ID] = w.Standing
+		if known := w.Standing != StandsUnknown; known != (w.Amount == 1299) || (w.Kept != (w.Standing == StandsOpen || w.Standing == StandsPaid)) {
+			t.Errorf("%+v", w)
+		}
+	}
+	want := map[tideover.ID]Standing{
+		id("open"): StandsOpen, id("paid"): StandsPaid, id("no payload"): StandsLost, id("no acceptance"): StandsUnknown, id("no end"): StandsOpen,
+		id("late"): StandsOpen, id("later"): StandsOpen,
+	}
+	if !reflect.DeepEqual(standing, want) || got.Count != 8 || len(got.Gaps) != 2 || got.Sound || got.Made.Open != 4 {
+		t.Errorf("%v; %+v, gaps %+v, %+v", standing, got.Found, got.Gaps, got.Made)
+	}
+	if _, err := SalvageFile(salvager(s.path, out)); !errors.Is(err, ErrExists) {
+		t.Errorf("over a file: %v", err)
+	}
+	if _, err := RestoreFile(out, s.path, testKey, testStore); err != nil {
+		t.Fatal(err)
+	}
+	q, err := Open(Options{Path: s.path, Key: testKey, Store: testStore})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	if last := all[len(all)-1].seq; !q.Gap() || q.OpenOfCopy() != 4 || q.HaveThrough() >= 3 || q.headSeq <= last+seqStep {
+		t.Errorf("gap %v, %d open of the copy, have through %d, head %d after %d", q.Gap(), q.OpenOfCopy(), q.HaveThrough(), q.headSeq, last)
+	}
+	for key, state := range map[string]tideover.State{
+		"handed over": tideover.StateApproved, "open": tideover.StateInDoubt, "paid": tideover.StateApproved, "no end": tideover.StateInDoubt,
+	} {
+		if tx, err := q.Get(id(key)); err != nil || tx.State != state {
+			t.Errorf("%s: %v, %v", key, tx.State, err)
+		}
+	}
+	for _, key := range []string{"no payload", "no acceptance"} {
+		if tx, err := q.Get(id(key)); !errors.Is(err, ErrUnknown) {
+			t.Errorf("%s: %+v, %v", key, tx, err)
+		}
+	}
+}
+
+// TestSalvage_AcrossAKey: what an older key has sealed is opened, also where the entry that tells of the newer one is lost.
+func TestSalvage_AcrossAKey(t *testing.T) {
+	s := keyedShop(t)
+	for i := range 60 {
+		if i == 30 {
+			s.rotate(2)
+		}
+		s.accept(draft("till-0", fmt.Sprint("k", i), known))
+	}
+	s.close()
+	image, err := os.ReadFile(s.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var turn forgery
+	if _, _, err := eachOf(s.path, func(f forgery) {
+		if f.event.Type == edge.EventKey {
+			turn = f
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if turn.seq == 0 {
+		t.Fatal("no entry tells of the key")
+	}
+	lost := bytes.ReplaceAll(image, encodeValue(encodeEvent(&turn.event), turn.link), make([]byte, len(encodeValue(encodeEvent(&turn.event), turn.link))))
+	for name, tc := range map[string]struct {
+		image []byte
+		keys  Keys
+		want  error
+	}{
+		"whole":                     {image, s.keys, nil},
+		"without the entry":         {lost, s.keys, nil},
+		"and without the older key": {lost, held(2), ErrWrongKey},
+	} {
+		dir := t.TempDir()
+		path, out := filepath.Join(dir, "wreck"), filepath.Join(dir, "new.db")
+		if err := os.WriteFile(path, tc.image, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := SalvageFile(Salvager{Path: path, Key: &tc.keys, Store: testStore, Secret: []byte("s"), Out: out})
+		if !errors.Is(err, tc.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err != nil {
+			continue
+		}
+		c, err := CheckFile(out, tc.keys, testStore)
+		if err != nil || len(c.Flaws) > 0 || c.Transactions != 60 || got.Sealed != 60 || got.Count != 60 {
+			t.Errorf("%s: %+v, %v; %+v, %+v", name, c, err, got.Found, got.Made)
+		}
 	}
 }
 

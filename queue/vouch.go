@@ -64,10 +64,13 @@ func (r *ruin) vouchAll() (h head, known bool) {
 	if start >= 0 {
 		return r.heads[start], true
 	}
-	if len(r.heads) == 1 {
-		return r.heads[0], true
+	for _, one := range r.heads {
+		if one.Genesis != r.heads[0].Genesis {
+			return h, false
+		}
+		h, known = one, true
 	}
-	return h, false
+	return h, known
 }
 
 // follow finds the entry that the i-th one follows: of several with the right hash the one that is vouched for best.
