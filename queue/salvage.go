@@ -234,13 +234,10 @@ func (w *salvage) assemble() {
 	missing := w.take()
 	if len(missing) > 0 {
 		want := make(map[uint64][hashSize]byte)
-		for id, seq := range missing {
-			_ = id
-			for i := range w.ruin.entries {
-				f := &w.ruin.entries[i]
-				if _, e, err := w.ruin.event(f); f.seq == seq && err == nil {
-					want[seq] = e.Digest
-				}
+		for _, i := range w.taken {
+			f := &w.ruin.entries[i]
+			if _, e, err := w.ruin.event(f); err == nil && missing[e.ID] == f.seq {
+				want[f.seq] = e.Digest
 			}
 		}
 		w.ruin.carveParts(want)
