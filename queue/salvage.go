@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"sort"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -186,6 +187,9 @@ func (w *salvage) ownHead() (err error) {
 	return err
 }
 
+// acceptedWithin is how long after a press its entry is written at most, where the two times of an entry are to vouch for each other.
+const acceptedWithin = time.Minute
+
 // askRequests lets a till's request vouch for an acceptance that nothing else does: the keyed hash was made of the request as it came.
 func (w *salvage) askRequests() {
 	if w.ring == nil || len(w.with.Secret) == 0 {
@@ -197,7 +201,8 @@ func (w *salvage) askRequests() {
 			continue
 		}
 		_, e, err := w.ruin.event(f)
-		if err != nil || e.Type != edge.EventAccepted || e.Accepted == nil || e.Prev != 0 || e.At != e.Accepted.CreatedAt {
+		if err != nil || e.Type != edge.EventAccepted || e.Accepted == nil || e.Prev != 0 ||
+			e.At < e.Accepted.CreatedAt || e.At > e.Accepted.CreatedAt.Add(acceptedWithin) {
 			continue
 		}
 		a, sealed := e.Accepted, w.sealed(f, &e)
