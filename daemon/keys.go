@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,7 +39,7 @@ func queueKeys(k install.QueueKeys) queue.Keys { return queue.Keys{All: k.All, D
 func (k *keeper) begin(ctx context.Context) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	err := k.takeOut(ctx)
+	err := k.takeOut()
 	if err == nil {
 		err = k.clear(ctx)
 	}
@@ -129,18 +130,9 @@ func (k *keeper) destroy(ctx context.Context, force bool, by edge.By) error {
 // clear destroys the older keys that open nothing any more. One that this journal never sealed with is left: it may be that of a journal that
 // was put aside.
 func (k *keeper) clear(ctx context.Context) error {
-	if k.queue.HeldKeys() <= 1 {
-		return nil
-	}
-	uses, err := k.queue.Keys(ctx)
+	_, idle, err := k.queue.SpentKeys()
 	if err != nil {
 		return err
-	}
-	var idle [][32]byte
-	for _, u := range uses {
-		if u.Held && !u.Seals && u.Sealed == 0 && u.Since != 0 && u.Destroyed == 0 {
-			idle = append(idle, u.Name)
-		}
 	}
 	if len(idle) == 0 {
 		return nil
@@ -153,29 +145,21 @@ func (k *keeper) end(ctx context.Context, names [][32]byte, by edge.By) error {
 	if err := k.queue.EndKeys(ctx, names, by); err != nil {
 		return err
 	}
-	return k.takeOut(ctx, names...)
+	return k.takeOut(names...)
 }
 
-// takeOut takes keys out of the file whose end is on record, and others that are named: this journal never sealed with those.
-func (k *keeper) takeOut(ctx context.Context, more ...[32]byte) error {
-	if k.queue.HeldKeys() <= 1 {
-		return install.DestroyQueueKeys(k.dir, nil) // what a process may have left half done
+// takeOut takes keys out of the file whose end is on record, and others that are named: this journal never sealed with those. It removes what a
+// process has left half done, too.
+func (k *keeper) takeOut(more ...[32]byte) error {
+	ended, _, err := k.queue.SpentKeys()
+	if err != nil {
+		return err
 	}
 	keys, err := install.ReadQueueKeys(k.dir)
 	if err != nil {
 		return err
 	}
-	uses, err := k.queue.Keys(ctx)
-	if err != nil {
-		return err
-	}
-	ended := make(map[[32]byte]bool)
-	for _, u := range uses {
-		ended[u.Name] = u.Destroyed != 0
-	}
-	for _, name := range more {
-		ended[name] = true
-	}
+	ended = append(ended, more...)
 	out := make(map[[32]byte][32]byte)
 	var names [][32]byte
 	for _, key := range keys.All[1:] {
@@ -183,7 +167,7 @@ func (k *keeper) takeOut(ctx context.Context, more ...[32]byte) error {
 		if err != nil {
 			return err
 		}
-		if ended[name] {
+		if slices.Contains(ended, name) {
 			out[key] = name
 			names = append(names, name)
 		}

@@ -14,6 +14,8 @@
 //     judged it.
 //   - The sealed part is the payload and the instrument under AES-256-GCM, with the transaction's id as associated data. It stands in a bucket
 //     of its own, by the entry's sequence, and is erased once an end was delivered: see [Retention].
+//   - [Keys] are what it is sealed with. The journal says from which entry on the next one seals ([Queue.Rotate]), and that one was destroyed
+//     ([Queue.EndKeys]): what that one sealed nobody can read, and it is no damage.
 //   - The committer is the one goroutine that writes: [Queue.Run]. It takes everything that waits into one commit.
 //   - A parcel is a transaction handed out to be carried to the hub, with its request opened.
 //   - A proof is what the hub told for a receipt of an end; it stands in that end's event.

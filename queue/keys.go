@@ -194,6 +194,32 @@ func (q *Queue) SealingKey() [32]byte { return q.ring.Load().now() }
 // HeldKeys counts the keys that are at hand.
 func (q *Queue) HeldKeys() int { return len(q.ring.Load().held) }
 
+// SpentKeys returns the keys at hand that have served: those whose end is on record, and those that sealed a part of this journal of which nothing
+// is left. It is quick. Errors: ErrStopped, ErrDamaged.
+func (q *Queue) SpentKeys() (ended, idle [][32]byte, err error) {
+	r := q.ring.Load()
+	busy := make(map[[32]byte]bool)
+	err = q.look(func(tx *bbolt.Tx) error {
+		c := tx.Bucket(bucketSealed).Cursor()
+		for i := range r.spans {
+			key, _ := c.Seek(seqKey(r.spans[i].after + 1))
+			if key != nil && (i+1 == len(r.spans) || seqOf(key) <= r.spans[i+1].after) {
+				busy[r.spans[i].check] = true
+			}
+		}
+		return nil
+	})
+	for _, name := range r.present {
+		switch {
+		case r.ended(name):
+			ended = append(ended, name)
+		case name != r.now() && r.sealed(name) && !busy[name]:
+			idle = append(idle, name)
+		}
+	}
+	return ended, idle, err
+}
+
 // Keys returns every key of the journal and every one at hand, the newest first, with what each opens. It reads through what is sealed, a
 // few thousand parts at a time. Errors: ErrStopped, ErrDamaged, ctx's.
 func (q *Queue) Keys(ctx context.Context) ([]KeyUse, error) {

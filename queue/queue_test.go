@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -136,8 +137,14 @@ func checkWith(t testing.TB, path string, keys Keys) {
 			if err != nil {
 				return err
 			}
-			if err := q.ring.Load().opens(seqOf(k), &e, sealed); !errors.Is(err, ErrKeyDestroyed) {
+			ring := q.ring.Load()
+			if err := ring.opens(seqOf(k), &e, sealed); errors.Is(err, ErrKeyDestroyed) || len(sealed) == 0 {
+				return nil
+			} else if err != nil {
 				return err
+			}
+			if name, now := ring.sealedWith(e.ID, sealed), ring.span(seqOf(k)).check; name != now {
+				return fmt.Errorf("entry %d was sealed with key %x, and should have been with %x", seqOf(k), name[:4], now[:4])
 			}
 			return nil
 		})
