@@ -24,6 +24,8 @@
 // # Promises
 //
 //   - Accept, EndHere, Acknowledge, SetRules and PutTerminal return after their commit is on disk and synced.
+//   - A sale may be handed out by [Queue.Next] while its acceptance is on its way to the disk ([Queue.Early]); nobody else sees it before it is there, and
+//     its Accept returns after both. The journal says beforehand that a process which dies then may have sent what it does not have ([Queue.Orphans]).
 //   - Nothing is written when a transaction is sent. After a restart everything without an end is in doubt.
 //   - Ends that the hub told are in memory at once and ride the next commit; [Options.Durable] is called after it.
 //   - One sequence counts journal entries and changes that are in memory only, so the journal's keys have gaps. After a restart it

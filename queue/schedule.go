@@ -192,7 +192,7 @@ type Parcel struct {
 }
 
 // Next returns the next transaction that needs work: open, not held, not waiting in its lane for an original, not resting, and not
-// handed out to anybody. The oldest comes first. It blocks until there is one, ctx ends, or the queue stops. The caller gives each one
+// handed out to anybody. The oldest comes first. A sale may come before its acceptance is on disk, see [Queue.Early]. It blocks until there is one, ctx ends, or the queue stops. The caller gives each one
 // back with [Queue.Back], and opens its request with [Queue.Unpack] if he wants it: that reads the disk.
 func (q *Queue) Next(ctx context.Context) (Parcel, error) {
 	for {
