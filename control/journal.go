@@ -45,6 +45,7 @@ type Journal struct {
 	Path         string          `json:"path"`
 	Entries      int             `json:"entries"`
 	Transactions int             `json:"transactions"`
+	Pruned       int             `json:"pruned"` // entries that have left the journal since what they were of was over
 	FirstAt      tideover.Millis `json:"first_at"`
 	LastAt       tideover.Millis `json:"last_at"`
 	Seq          uint64          `json:"seq"`  // of the last entry

@@ -297,7 +297,7 @@ func (c Config) Changes(next Config) (changes []conf.Change) { return conf.Diff(
 
 // served is the configuration as far as this version acts on it.
 func (c Config) served() Config {
-	c.Admin.Web, c.Retention.Final = "", 0
+	c.Admin.Web = ""
 	c.Uplinks = slices.Clone(c.Uplinks[:min(1, len(c.Uplinks))])
 	for i := range c.Uplinks {
 		c.Uplinks[i].Kind, c.Uplinks[i].Metered, c.Uplinks[i].MonthlyCap = "", nil, 0

@@ -176,7 +176,7 @@ func TestLoadConfig_TakesTheEnvironmentOverTheFile(t *testing.T) {
 }
 
 func TestConfig_WarnsOfWhatItDoesNotActOn(t *testing.T) {
-	c, err := read(t, "[admin]\nweb = \"\"\n[retention]\nfinal = \"9h\"\n[[uplink]]\ninterface = \"a\"\n[[uplink]]\ninterface = \"b\"\n")
+	c, err := read(t, "[admin]\nweb = \"\"\n[retention]\nfinal = \"9h\"\n[[uplink]]\ninterface = \"a\"\nmonthly_cap = \"2GB\"\n[[uplink]]\ninterface = \"b\"\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func TestConfig_WarnsOfWhatItDoesNotActOn(t *testing.T) {
 	for _, w := range c.Warnings() {
 		keys = append(keys, w.Key)
 	}
-	if got, want := strings.Join(keys, " "), "retention.final uplink[1].interface"; got != want {
+	if got, want := strings.Join(keys, " "), "uplink[0].monthly_cap uplink[1].interface"; got != want {
 		t.Errorf("warns of %s, want %s", got, want)
 	}
 }

@@ -99,7 +99,7 @@ func open(c Config, log *slog.Logger) (*Router, error) {
 		Path: QueuePath(c.StateDir), Key: queueKeys(id.QueueKeys), Store: id.Store, Log: log,
 		Durable:   func(have []queue.Position) { r.session.durable(have) },
 		Overlap:   func() bool { return r.forward.overlap() },
-		Retention: queue.Retention{Payload: c.Retention.Payload},
+		Retention: queue.Retention{Payload: c.Retention.Payload, Final: c.Retention.Final},
 	})
 	if err != nil {
 		return nil, err
@@ -218,7 +218,7 @@ func (r *Router) run(ctx context.Context) error {
 	if err := r.prepare(failed); err != nil {
 		group.Go(func() error { return err })
 	} else {
-		start(r.netmon.Run, r.uplink.Run, r.putAway, r.forward.Run, r.session.bury, r.readAgain, r.compactWhenItPays, r.keys.Run, r.control.Run, r.endpoint.Run)
+		start(r.netmon.Run, r.uplink.Run, r.putAway, r.forward.Run, r.session.bury, r.session.tellTime, r.readAgain, r.compactWhenItPays, r.keys.Run, r.control.Run, r.endpoint.Run)
 		r.log.Info("running", "version", tideover.Version, "store", r.id.Store, "listen", r.endpoint.Addr().String(),
 			"pending", r.queue.Pending())
 	}

@@ -24,7 +24,8 @@ type house struct {
 	session *session
 	path    string
 	key     queue.Keys
-	sizeMax int64 // of the journal; 0: as usual
+	sizeMax int64         // of the journal; 0: as usual
+	final   time.Duration // how long it keeps what is over; 0: for ever
 	stop    func()
 	closed  atomic.Bool
 }
@@ -44,7 +45,7 @@ func newHouse(t *testing.T) *house {
 func (h *house) open(t *testing.T) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	q, err := queue.Open(queue.Options{Path: h.path, Key: h.key, Store: "shop-0001", SizeMax: h.sizeMax, Log: log, Overlap: func() bool { return h.session.overlap() }})
+	q, err := queue.Open(queue.Options{Path: h.path, Key: h.key, Store: "shop-0001", SizeMax: h.sizeMax, Log: log, Retention: queue.Retention{Final: h.final}, Overlap: func() bool { return h.session.overlap() }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -249,7 +249,7 @@ func (f *forwarder) speak(ctx context.Context, p queue.Parcel, m edge.Moment, s 
 	default:
 		submit := submitOf(p, m, s.Again)
 		submit.Anchor = f.anchor()
-		return f.uplink.Submit(ctx, submit, uplink.Hooks{
+		err := f.uplink.Submit(ctx, submit, uplink.Hooks{
 			// From here on bytes of it may have left: the state says so before the first one can.
 			Sending: func(link string) error {
 				if err := fresh(link); err != nil {
@@ -259,6 +259,10 @@ func (f *forwarder) speak(ctx context.Context, p queue.Parcel, m edge.Moment, s 
 			},
 			Progress: progress,
 		})
+		if err == nil { // the ledger has committed it with the claim
+			f.queue.Anchored(submit.Anchor.Seq)
+		}
+		return err
 	}
 }
 

@@ -137,7 +137,7 @@ func (h *heldHeads) give(anchor string) error {
 
 func journalOf(path string, a queue.Audit, held heldHeads) control.Journal {
 	j := control.Journal{
-		Verified: len(a.Flaws) == 0, Path: path, Entries: a.Entries, Transactions: a.Transactions, FirstAt: a.First, LastAt: a.Last,
+		Verified: len(a.Flaws) == 0, Path: path, Entries: a.Entries, Transactions: a.Transactions, Pruned: a.Pruned, FirstAt: a.First, LastAt: a.Last,
 		Seq: a.Head.Seq, Head: hex.EncodeToString(a.Head.Hash[:]), Newer: a.Newer, Unreadable: a.Unreadable,
 		Anchors: append([]control.JournalAnchor{}, held.said...), Flaws: []control.Flaw{},
 	}

@@ -19,6 +19,9 @@ func (r *Router) Reconcile(
 	if err != nil {
 		return tideover.Reconciliation{}, err
 	}
+	if pruned := r.queue.Pruned(); from <= pruned {
+		return tideover.Reconciliation{}, notSoFar(pruned)
+	}
 	leave, err := r.books.enter(ctx)
 	if err != nil {
 		return tideover.Reconciliation{}, err
@@ -44,6 +47,15 @@ func (r *Router) Reconcile(
 	r.log.Info("reconciled", "date", out.Date, "result", out.Result.String(), "compared", out.Compared, "differ", len(out.Findings),
 		"unreported", len(out.Unreported), "hub", out.Hub, "statement", out.Statement)
 	return out, nil
+}
+
+// notSoFar refuses a comparison of a time of which the journal does not have everything any more.
+func notSoFar(pruned tideover.Millis) error {
+	return control.Refused("journal_pruned",
+		tideover.Textf("the journal does not reach back so far: of what was accepted until %s, transactions have left it", "日志已不含该日：%s 及以前受理的交易已按保留期清理",
+			pruned.Time().In(time.Local).Format(time.DateTime)),
+		tideover.Textf("compare a later day, or look a transaction up at the hub: tideover-hub transaction show ID; retention.final says how long the journal keeps what is over",
+			"请核对更晚的日期，或在 hub 查询单笔：tideover-hub transaction show ID；保留期由 retention.final 决定"))
 }
 
 // dateOf reads a day of the router's time zone; "" is today. One that has not begun is refused.

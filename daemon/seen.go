@@ -31,8 +31,9 @@ func (s seen) judge(r rules.Rules, o terminal.Override) (edge.Judged, error) {
 // Heard implements rules.View.
 func (s seen) Heard() bool { return s.heard }
 
-// Complete implements rules.View: a router that has not heard its hub since it started may be a new one, and does not know it.
-func (s seen) Complete() bool { return s.desk.past().Complete() }
+// Complete implements rules.View: a router that has not heard its hub since it started may be a new one, and does not know it. What
+// has left the journal is in the ledger.
+func (s seen) Complete() bool { return s.desk.past().Complete() && !s.Pruned() }
 
 // Undone implements rules.View.
 func (s seen) Undone(original tideover.ID) rules.Undone { return rules.Undone(s.View.Undone(original)) }

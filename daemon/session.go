@@ -46,6 +46,26 @@ func (s *session) Hello() wire.Hello {
 	}
 }
 
+// tellTime lets the journal know the ledger's time now and then, until ctx ends: on a good line months pass without a hello, and by that time
+// alone what is over leaves the journal.
+func (s *session) tellTime(ctx context.Context) error {
+	tick := time.NewTicker(tellTimeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if now, known := s.clock.Now(); known {
+				s.queue.NoteLedgerTime(now)
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// tellTimeEvery is seldom: it rides the commits of others, and a month need not end to the minute.
+const tellTimeEvery = time.Hour
+
 // Welcome implements uplink.Peer. It refuses a hub whose ledger is not the one that this edge was enrolled with.
 func (s *session) Welcome(addr string, hello wire.Hello, w wire.Welcome) error {
 	if w.Ledger != s.ledger {
@@ -62,6 +82,9 @@ func (s *session) Welcome(addr string, hello wire.Hello, w wire.Welcome) error {
 	holds, err := s.queue.Holds(w.AnchorSeq, w.AnchorHead)
 	if err != nil {
 		return err
+	}
+	if holds {
+		s.queue.Anchored(w.AnchorSeq)
 	}
 	// A copy that is no older than the anchor goes through it. What was open in it may have been ended by the journal that was lost, and the
 	// hub may not know that.

@@ -44,11 +44,15 @@ func (d *desk) Settle(ctx context.Context, by terminal.Caller, key string, s tid
 	if s.From != 0 && s.To-s.From > tideover.Millis(settlementSpanMax.Milliseconds()) {
 		return tideover.ID{}, false, spanTooLong()
 	}
+	pruned := d.queue.Pruned()
+	if s.From != 0 && s.From <= pruned || s.To <= pruned {
+		return tideover.ID{}, false, reportTooOld(pruned)
+	}
 	morning, _ := dayOf(s.To - 1)
 	r := queue.Report{
 		ID: tideover.SettlementID(d.store, by.UID, key), TerminalUID: by.UID, Terminal: by.Name, Key: key, Hash: hash, Settlement: s,
 	}
-	on, replayed, err := d.queue.Report(ctx, r, morning, s.To.Add(-settlementSpanMax))
+	on, replayed, err := d.queue.Report(ctx, r, morning, max(s.To.Add(-settlementSpanMax), pruned+1))
 	if err != nil {
 		return tideover.ID{}, false, told(err)
 	}
@@ -58,12 +62,22 @@ func (d *desk) Settle(ctx context.Context, by terminal.Caller, key string, s tid
 	return on.ID, replayed, nil
 }
 
+// reportTooOld refuses a report of a time of which the journal does not have everything any more: to compare it would find fault with the till.
+func reportTooOld(pruned tideover.Millis) error {
+	return tideover.Refuse(tideover.CodeInvalidRequest,
+		"this router no longer has everything of that time: what was accepted until %s is kept by the hub alone; report a later time", "本路由器已不保留该时段的全部交易（%s 及以前的仅保存在中心）；请结算更晚的时段",
+		pruned.Time().In(time.Local).Format(time.DateTime))
+}
+
 // ownReport returns a report if it is the caller's.
 func (d *desk) ownReport(by terminal.Caller, id tideover.ID) (queue.Report, error) {
 	r, err := d.queue.ReadReport(id)
 	if errors.Is(err, queue.ErrUnknown) || err == nil && r.TerminalUID != by.UID {
 		return queue.Report{}, tideover.Refuse(tideover.CodeUnknownTransaction,
 			"this till has no such settlement; check the id, or send the report again under its own key", "本终端没有这份结算；请核对编号，或用原来的键重新发送")
+	}
+	if pruned := d.queue.Pruned(); err == nil && r.From <= pruned {
+		return queue.Report{}, reportTooOld(pruned)
 	}
 	return r, told(err)
 }

@@ -31,6 +31,9 @@ func (v View) Get(id tideover.ID) (tideover.Transaction, bool) {
 	return r.Transaction, true
 }
 
+// Pruned says whether transactions have left the journal since they were over.
+func (v View) Pruned() bool { return v.queue.sweeper.pruned != 0 }
+
 // Open returns how many transactions are accepted and not final, and the sum of their amounts in minor units by currency.
 func (v View) Open() (count int, amount map[string]int64) {
 	amount = make(map[string]int64)

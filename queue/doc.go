@@ -8,6 +8,8 @@
 //     [tideover.Next]; there is no other copy of it on disk.
 //   - The chain: each entry carries SHA-256(hash before it, sequence, event). The event holds a digest of its sealed part, so that a
 //     payload can be erased later without breaking the chain. [Queue.Head] is the newest committed hash.
+//   - What is over leaves the journal after a time, a transaction as a whole: it is pruned. Of a stretch that was pruned a run is left, the
+//     chain's hash at its end; an event of the journal attests all runs.
 //   - An anchor is a head that somebody else keeps: the hub. A chain that was computed anew, or cut at its end, is sound in itself and does not
 //     go through it. [Queue.Verify] and [VerifyFile] look at every entry, and hold the chain against anchors.
 //   - Rules are the shop's, as text that the queue only compares. Each version is an entry, and each accepted event names the one that

@@ -76,11 +76,19 @@ func (p *program) journalSheet(j control.Journal) {
 	p.line("")
 	p.sheet([][]string{
 		{p.t("journal", "日志"), j.Path},
-		{p.t("entries", "记录"), fmt.Sprintf(p.t("%d, of %d transactions", "%d 条，%d 笔交易"), j.Entries, j.Transactions) + p.unreadable(j)},
+		{p.t("entries", "记录"), fmt.Sprintf(p.t("%d, of %d transactions", "%d 条，%d 笔交易"), j.Entries, j.Transactions) + p.pruned(j) + p.unreadable(j)},
 		{p.t("written", "写入时间"), when(j.FirstAt) + p.t(" to ", " 至 ") + when(j.LastAt)},
 		{p.t("head", "链头"), fmt.Sprintf("%d:%s", j.Seq, j.Head)},
 		{p.t("anchored", "锚定"), p.anchored(j)},
 	})
+}
+
+// pruned says how much has left a journal.
+func (p *program) pruned(j control.Journal) string {
+	if j.Pruned == 0 {
+		return ""
+	}
+	return fmt.Sprintf(p.t("; %d older ones were pruned (retention.final)", "；另有 %d 条较早记录已按保留期清理（retention.final）"), j.Pruned)
 }
 
 // anchored says how far the hub vouches for a journal.
