@@ -189,18 +189,21 @@ func (w *world) look() (words string) {
 }
 
 // tally is what happened in many lives.
-type tally struct{ answered, backups, compactions, orphans int }
+type tally struct{ answered, backups, compactions, orphans, keys, destroyed int }
 
 func (t *tally) add(s *said) {
 	t.answered += s.answered()
 	t.backups += len(s.Backups)
 	t.compactions += s.Compacted
 	t.orphans += s.Orphans
+	t.keys += s.Key
+	t.destroyed += s.Destroyed
 }
 
 // String implements fmt.Stringer.
 func (t tally) String() string {
-	return fmt.Sprintf("%d transactions answered, %d orphans, %d backups, %d compactions", t.answered, t.orphans, t.backups, t.compactions)
+	return fmt.Sprintf("%d transactions answered, %d orphans, %d backups, %d compactions, %d further keys and %d destroyed",
+		t.answered, t.orphans, t.backups, t.compactions, t.keys, t.destroyed)
 }
 
 // operations is how many operations of the disk a life has at most; the first dozen are its opening.

@@ -32,19 +32,19 @@ func (l *life) do() {
 	var err error
 	switch l.Deed {
 	case deedCreate:
-		err = queue.Create(l.Path, key, queue.Ident{Store: store})
+		err = queue.Create(l.Path, l.known.keys(), queue.Ident{Store: store})
 		l.Deed = "created"
 	case deedMigrate:
 		var q *queue.Queue
-		if q, err = queue.Open(queue.Options{Path: l.Path, Key: key, Store: store}); err == nil {
+		if q, err = queue.Open(queue.Options{Path: l.Path, Key: l.known.keys(), Store: store}); err == nil {
 			err = q.Close()
 		}
 	case deedBackup:
-		_, err = queue.BackupFile(l.Path, filepath.Join(filepath.Dir(l.Path), "done"), key, store)
+		_, err = queue.BackupFile(l.Path, filepath.Join(filepath.Dir(l.Path), "done"), l.known.keys(), store)
 	case deedRestore:
-		_, err = queue.RestoreFile(filepath.Join(filepath.Dir(l.Path), copyName), l.Path, key, store)
+		_, err = queue.RestoreFile(filepath.Join(filepath.Dir(l.Path), copyName), l.Path, l.known.keys(), store)
 	case deedCompact:
-		_, err = queue.CompactFile(l.Path, key, store)
+		_, err = queue.CompactFile(l.Path, l.known.keys(), store)
 	}
 	if err != nil {
 		l.broken(err)
@@ -81,7 +81,8 @@ func sold(t *testing.T) (p past) {
 		}
 	}
 	p.full = w.said.clone()
-	p.early.Backups, p.full.Backups = nil, nil // they do not come along
+	p.early.Key, p.early.Destroyed = p.full.Key, p.full.Destroyed // the keys stay, whatever is restored
+	p.early.Backups, p.full.Backups = nil, nil                    // they do not come along
 	take("queue.db", "queue.db")
 	return p
 }

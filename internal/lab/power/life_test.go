@@ -30,7 +30,29 @@ const (
 	exitLost, exitStopped, exitBroken = 3, 4, 2
 )
 
-var key = queue.OneKey([32]byte{1, 2, 3})
+// keyOf returns one of the journal's keys; the first one is 0.
+func keyOf(n int) [32]byte { return [32]byte{1, 2, 3, byte(n), byte(n >> 8)} }
+
+// nameOf returns what it is called.
+func nameOf(n int) [32]byte {
+	name, err := queue.KeyName(keyOf(n))
+	if err != nil {
+		panic(err)
+	}
+	return name
+}
+
+// keys returns the keys that were on disk by then: that disk does not fail.
+func (s *said) keys() (k queue.Keys) {
+	for n := s.Key; n >= 0; n-- {
+		if n >= s.Destroyed {
+			k.All = append(k.All, keyOf(n))
+		} else {
+			k.Destroyed = append(k.Destroyed, nameOf(n))
+		}
+	}
+	return k
+}
 
 func TestMain(m *testing.M) {
 	disk.Private()
@@ -72,13 +94,15 @@ type life struct {
 
 // said is what the queue has promised, by its answers. The parent adds to it, line by line.
 type said struct {
-	Created  bool
-	Of       map[string]*promise // by the transaction's id
-	Head     queue.Anchor        // the newest that was committed
-	Through  uint64              // of the hub's outbox
-	Hub      uint64              // the newest position that the hub has given out
-	Backups  []string
-	Terminal string
+	Created   bool
+	Of        map[string]*promise // by the transaction's id
+	Head      queue.Anchor        // the newest that was committed
+	Through   uint64              // of the hub's outbox
+	Hub       uint64              // the newest position that the hub has given out
+	Backups   []string
+	Terminal  string
+	Key       int // the newest one on disk
+	Destroyed int // keys before that one are
 
 	Lines, Compacted, Orphans int
 }
@@ -146,6 +170,10 @@ func (s *said) hear(line string) {
 		s.Head.Seq = number(1)
 		hash, _ := hex.DecodeString(f[2])
 		copy(s.Head.Hash[:], hash)
+	case "key":
+		s.Key = int(number(1))
+	case "destroyed":
+		s.Destroyed = int(number(1))
 	case "orphan":
 		s.Orphans++
 	case "compacted":
@@ -236,7 +264,7 @@ func (l *life) run() {
 func (l *life) open() {
 	_, err := os.Lstat(l.Path)
 	if errors.Is(err, fs.ErrNotExist) && !l.known.Created && !l.Look {
-		if err := queue.Create(l.Path, key, queue.Ident{Store: store}); err != nil {
+		if err := queue.Create(l.Path, l.known.keys(), queue.Ident{Store: store}); err != nil {
 			l.stopped(err)
 		}
 		l.say("created", "journal")
@@ -256,7 +284,7 @@ func (l *life) open() {
 		lazy = time.Hour // so that the steps alone decide what is written when
 	}
 	l.q, err = queue.Open(queue.Options{
-		Path: l.Path, Key: key, Store: store, LazyMax: lazy, Overlap: func() bool { return true }, Durable: func(all []queue.Position) {
+		Path: l.Path, Key: l.known.keys(), Store: store, LazyMax: lazy, Overlap: func() bool { return true }, Durable: func(all []queue.Position) {
 			for _, p := range all {
 				l.say("durable", p.ID, p.HubSeq)
 			}
@@ -271,7 +299,7 @@ func (l *life) open() {
 
 // check holds that a whole file is without a flaw.
 func (l *life) check(path string, anchors ...queue.Anchor) {
-	c, err := queue.CheckFile(path, key, store, anchors...)
+	c, err := queue.CheckFile(path, l.known.keys(), store, anchors...)
 	if err != nil {
 		l.lost("check %s: %v", filepath.Base(path), err)
 	}
@@ -305,6 +333,9 @@ func (l *life) compare() {
 			p.Seq > tx.Seq:
 			l.lost("%s of which was said %+v is %+v", text, *p, tx)
 		}
+	}
+	if l.q.SealingKey() != nameOf(l.known.Key) {
+		l.lost("another key seals than the newest")
 	}
 	if seq, _ := l.q.Head(); seq < l.known.Head.Seq {
 		l.lost("the journal ends at %d, and had %d", seq, l.known.Head.Seq)
@@ -486,7 +517,7 @@ func (l *life) press(till, number string, dice func(int) int) error {
 }
 
 // office is what else happens at a shop: the hub has told everything up to some position, or comes with an end of which the edge knows nothing; the
-// head goes to the hub; a terminal gets another name.
+// head goes to the hub; a terminal gets another name; a key takes the place of another.
 func (l *life) office(i int) {
 	if seq, hash := l.q.Head(); seq != 0 {
 		l.say("head", seq, hex.EncodeToString(hash[:]))
@@ -504,7 +535,33 @@ func (l *life) office(i int) {
 			l.stopped(err)
 		}
 		l.say("terminal", name)
+	case 4:
+		l.rotate(i%16 == 4)
 	}
+}
+
+// rotate lets another key seal, which is on disk before; now and then an older one is destroyed, which is on record before.
+func (l *life) rotate(destroy bool) {
+	n := l.known.Key + 1 // one goroutine alone rotates
+	l.say("key", n)
+	if err := l.q.Rotate(context.Background(), keyOf(n), edge.By{Who: "technician"}); full(err) {
+		return
+	} else if err != nil {
+		l.stopped(err)
+	}
+	l.known.Key = n
+	if !destroy {
+		return
+	}
+	old := l.known.Destroyed
+	if err := l.q.EndKeys(context.Background(), [][32]byte{nameOf(old)}, edge.By{Who: "technician"}); full(err) {
+		return
+	} else if err != nil {
+		l.stopped(err)
+	}
+	l.known.Destroyed = old + 1
+	l.say("destroyed", old+1)
+	l.q.ForgetKeys([][32]byte{nameOf(old)})
 }
 
 // carry is the way to the hub: what is handed out leaves, also what is still on its way to the disk. Now and then the hub decides at once.
@@ -584,6 +641,7 @@ func (l *life) script() {
 	l.say("head", seq, hex.EncodeToString(hash[:]))
 	l.backup(fmt.Sprint("backup-", l.Seed))
 	l.compact()
+	l.rotate(true)
 	stop(l.press("till", fmt.Sprint(l.Seed, "-107"), func(int) int { return 1 }))
 	d := draftOf(fmt.Sprint("gone/", l.Seed))
 	l.tell(d.ID, d.Key) // rides the last commit
