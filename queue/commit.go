@@ -326,7 +326,7 @@ func (q *Queue) ride(b *batch, requests []*request) error {
 		}
 	}
 	var err error
-	if b.room, err = q.makeRoom(own, others); err != nil {
+	if b.room, err = q.makeRoom(own, others, q.inRow(requests, own+others, reserve+b.owed)); err != nil {
 		return err
 	}
 	b.space = b.room

@@ -83,27 +83,30 @@ func (q *Queue) room() room {
 // owed is what ends and acknowledgements will need of what the journal has, beside the reserve. Callers hold mu.
 func (q *Queue) owed() int64 { return int64(len(q.live)) * endRoom }
 
-// makeRoom returns how much can be written for certain, after trying to make it must and more. bbolt finds the space there already: it
-// neither extends the file in a commit nor meets a full disk there. must is of what was accepted already, and may have what is left to others
-// on the disk. Callers hold mu.
-func (q *Queue) makeRoom(must, more int64) (room, error) {
-	have := q.room().all()
-	if have >= must+more || time.Now().Before(q.fullUntil) {
+// makeRoom returns how much can be written for certain, after trying to make it must and more, and inRow beyond what is in use. bbolt finds the
+// space there already: it neither extends the file in a commit nor meets a full disk there. must is of what was accepted already, and may have
+// what is left to others on the disk. Callers hold mu.
+func (q *Queue) makeRoom(must, more, inRow int64) (room, error) {
+	lack := func() int64 {
+		have := q.room()
+		return max(must+more-have.all(), inRow-have.beyond) // what is free inside is of no use to what needs it in a row
+	}
+	if lack() <= 0 || time.Now().Before(q.fullUntil) {
 		return q.room(), nil
 	}
 	if q.holey {
 		if err := q.fill(); err != nil || q.holey {
 			return room{}, err
 		}
-		if have = q.room().all(); have >= must+more {
+		if lack() <= 0 {
 			return q.room(), nil
 		}
 	}
-	want := max(must+more-have, min(max(q.size/2, growMin), growMax))
+	want := max(lack(), min(max(q.size/2, growMin), growMax))
 	allowed, full := want, false
 	if left, floor, told := q.left(); told && left-floor < want {
-		full = left-floor < must+more-have
-		allowed = max(0, left-floor, must-have)
+		full = left-floor < lack()
+		allowed = max(0, left-floor, must-q.room().all())
 	}
 	to := min(q.size+allowed, q.options.SizeMax)
 	to -= to % pageSize
@@ -157,7 +160,7 @@ func (q *Queue) noteFull(full bool) {
 func (q *Queue) growAhead() error {
 	q.mu.Lock()
 	want := q.owed() + commitOverhead + reserve + growMin + int64(min(len(q.erasures.waiting), eraseBusy))*erasePages*pageSize
-	have, err := q.makeRoom(0, want)
+	have, err := q.makeRoom(0, want, 0)
 	now := time.Now()
 	settles := err == nil && have.all() < want && q.freeing >= settleMin && have.all() >= commitOverhead && !now.Before(q.settled.Add(fullRetry))
 	if settles {
@@ -204,6 +207,27 @@ func row(value int) int64 {
 // row is how many bytes in a row the entry may need.
 func (e *entry) row() int64 {
 	return row(len(encodeValue(encodeEvent(e.event), [hashSize]byte{}))) + row(len(e.sealed))
+}
+
+// inRow is how many bytes in a row a batch of what waits and of requests may need at most, with keep bytes that stay free: together all bytes. It is
+// 0 where all of it fits beyond what is in use, wherever it comes to stand. Callers hold mu.
+func (q *Queue) inRow(requests []*request, all, keep int64) int64 {
+	if all <= q.room().beyond {
+		return 0
+	}
+	bytes := q.lastRow()
+	for i := range q.lazy {
+		bytes += q.lazy[i].row()
+	}
+	for _, r := range requests {
+		if r.size > entryOverhead+leafMax {
+			bytes += r.size + 2*pageSize
+		}
+	}
+	if bytes == 0 {
+		return 0
+	}
+	return bytes + keep
 }
 
 // lastRow is how many bytes in a row the last leaves may need, which each commit writes anew.

@@ -263,3 +263,29 @@ func TestRoom_ManyAtOnceAreAllTaken(t *testing.T) {
 		t.Errorf("%d of %d presses were not taken: %v", n, 3*presses, <-refused)
 	}
 }
+
+// TestRoom_GrowsForWhatNeedsPagesInARow: a file that is half empty inside, and has next to nothing beyond what is in use, grows for a request
+// that no single page holds. It was refused with storage_full, on an empty disk; and a start on such a file, as a restore leaves it, had no
+// room for its mark.
+func TestRoom_GrowsForWhatNeedsPagesInARow(t *testing.T) {
+	b := newBrim(t, 0)
+	defer b.end()
+	for range 60 {
+		if !b.take(55_000) {
+			t.Fatal("there is no room in a new file")
+		}
+	}
+	b.forget(t, 0, 90)
+	for range 3 { // what a commit has freed counts after another one
+		b.take(10)
+	}
+	b.q.mu.Lock()
+	if want := int64(commitOverhead + 2*reserve); b.q.freed < want {
+		t.Errorf("only %d bytes are free inside, and %d should be", b.q.freed, want)
+	}
+	b.q.size = b.q.used + 2*pageSize // as far as the committer knows
+	b.q.mu.Unlock()
+	if !b.take(55_000) {
+		t.Error("refused")
+	}
+}
