@@ -103,6 +103,7 @@ func (q *Queue) makeRoom(must, more, inRow int64) (room, error) {
 		}
 	}
 	want := max(lack(), min(max(q.size/2, growMin), growMax))
+	want += -want & (pageSize - 1) // whole pages, and no byte short
 	allowed, full := want, false
 	if left, floor, told := q.left(); told && left-floor < want {
 		full = left-floor < lack()
