@@ -222,11 +222,14 @@ func on(number int64) func(*Options) {
 	return func(o *Options) {
 		o.statfs = func(path string, s *unix.Statfs_t) error {
 			err := unix.Statfs(path, s)
-			s.Type = number
+			assign(&s.Type, number)
 			return err
 		}
 	}
 }
+
+// assign sets a number whose size is the machine's.
+func assign[T int32 | int64 | uint32](to *T, number int64) { *to = T(number) }
 
 // TestOpen_WhereItLies: on JFFS2 bbolt would fail in its own words; in memory and on a share it works, and is warned of.
 func TestOpen_WhereItLies(t *testing.T) {
