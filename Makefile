@@ -5,12 +5,13 @@
 #   make nightly  the same for longer: more kills, more random cases, the race detector, fuzzing
 #   make bench    the tables of docs/benchmarks.md, measured here; for SQLite it needs a C compiler, for PostgreSQL Debian's package
 #   make build    stripped programs for this machine, in dist/
+#   make router   the same for a router's processor: ARCH=mipsle (or arm, arm64), in OUT, dist/$(ARCH) by default
 
 GO     ?= go
 GOTEST ?= $(GO) test
 TIERS  ?= packages check cross unit
 
-.PHONY: test packages check cross unit nightly nightly-unit race fuzz bench peers build
+.PHONY: test packages check cross unit nightly nightly-unit race fuzz bench peers build router
 
 test:
 	@$(GO) run -C tools ./tiers $(TIERS)
@@ -48,3 +49,11 @@ bench:
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o dist/ ./cmd/...
+
+# Where flash is smallest, code is not copied into its callers, but for arithmetic and the runtime: docs/decisions/026-mipsle-is-built-without-inlining.md.
+ARCH ?= mipsle
+OUT  ?= dist/$(ARCH)
+small_mipsle := -gcflags=all=-l -gcflags=crypto/...= -gcflags=internal/...= -gcflags=runtime/...= -gcflags=runtime=
+
+router:
+	GOOS=linux GOARCH=$(ARCH) GOARM=7 GOMIPS=softfloat CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' $(small_$(ARCH)) -o $(OUT)/ ./cmd/...
