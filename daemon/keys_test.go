@@ -485,3 +485,55 @@ func mustReadKeys(t *testing.T, dir string) install.QueueKeys {
 	}
 	return k
 }
+
+// TestDesk_AReportWhoseKeyIsGone: its till is told to send it again, and the shop's day is compared by its totals.
+func TestDesk_AReportWhoseKeyIsGone(t *testing.T) {
+	h := newHouse(t)
+	l := h.withLedger()
+	paid := h.sell(t, till1, "A-1", 1299)
+	if err := h.approve(paid.ID, 1); err != nil {
+		t.Fatal(err)
+	}
+	l.book(paid, tideover.StateApproved)
+	time.Sleep(2 * time.Millisecond) // the report ends after what was accepted
+	totals := tideover.Settlement{
+		Totals: []tideover.SettlementTotal{{Kind: tideover.KindSale, Currency: "CNY", Count: 1, Amount: 1299}},
+		Items:  []tideover.SettlementItem{itemOf(paid)},
+	}
+	s := h.settle(t, till1, "day", totals)
+	first := h.queue.SealingKey()
+	if err := h.queue.Rotate(t.Context(), [32]byte{8}, edge.By{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.queue.EndKeys(t.Context(), [][32]byte{first}, edge.By{Reason: "seen"}); err != nil {
+		t.Fatal(err)
+	}
+	if id, replayed, err := h.Settle(t.Context(), till1, "day", totals); err != nil || !replayed || id != s.ID {
+		t.Errorf("repeated: %v, %v, %v", id, replayed, err)
+	}
+	_, err := h.Settled(t.Context(), till1, s.ID)
+	wantCode(t, err, tideover.CodeUnknownTransaction)
+	from, to := dayOf(s.To - 1)
+	day, err := h.books.day(t.Context(), "shop-0001", "today", from, to)
+	if err != nil || len(day.Reports) != 1 || len(day.Reports[0].Totals) != 1 || len(day.Reports[0].Items) != 0 {
+		t.Fatalf("%+v, %v", day, err)
+	}
+	if again := h.settle(t, till1, "day again", tideover.Settlement{From: s.From, To: s.To, Totals: totals.Totals, Items: totals.Items}); again.Result != tideover.VerdictMatch {
+		t.Errorf("under a new key: %+v", again)
+	}
+	items := totals
+	items.Totals = nil
+	lost := h.settle(t, till2, "day", items)
+	if err := h.queue.Rotate(t.Context(), [32]byte{9}, edge.By{}); err != nil {
+		t.Fatal(err)
+	}
+	name, _ := queue.KeyName([32]byte{8})
+	if err := h.queue.EndKeys(t.Context(), [][32]byte{name}, edge.By{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = h.books.day(t.Context(), "shop-0001", "today", from, to)
+	wantCode(t, err, tideover.CodeUnknownTransaction)
+	if err == nil || !strings.Contains(err.Error(), lost.ID.String()) {
+		t.Errorf("it does not name the report: %v", err)
+	}
+}

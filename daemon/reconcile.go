@@ -82,6 +82,9 @@ func (b *books) day(ctx context.Context, store, date string, from, to tideover.M
 	items := 0
 	for i, void := range reconcile.Superseded(day.Reports) {
 		r, err := b.queue.ReadReport(day.Reports[i].ID)
+		if err == nil && r.Unreadable && !void && len(r.Totals) == 0 {
+			err = itemsLost(r.ID) // else its totals are compared
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -79,7 +79,17 @@ func (d *desk) ownReport(by terminal.Caller, id tideover.ID) (queue.Report, erro
 	if pruned := d.queue.Pruned(); err == nil && r.From <= pruned {
 		return queue.Report{}, reportTooOld(pruned)
 	}
+	if err == nil && r.Unreadable {
+		err = itemsLost(id)
+	}
 	return r, told(err)
+}
+
+// itemsLost refuses a report whose items nobody can read any more.
+func itemsLost(id tideover.ID) error {
+	return tideover.Refuse(tideover.CodeUnknownTransaction,
+		"the items of settlement %s cannot be read any more, since their key was destroyed; send the report again under a new key",
+		"结算 %s 的明细所用密钥已销毁，无法再读取；请用新的键重新发送", id)
 }
 
 // AwaitSettled implements terminal.Desk.

@@ -34,6 +34,7 @@ type Report struct {
 	Key         string
 	Hash        [32]byte        // of what the till sent, keyed
 	At          tideover.Millis // when it came
+	Unreadable  bool            // its items are lost, since their key was destroyed; its totals are there
 	tideover.Settlement
 }
 
@@ -168,12 +169,6 @@ func reportKeyReused(id tideover.ID) error {
 		"this key was used for another report (settlement %s); a new report needs a new key", "该键已用于另一份结算（%s）；新的结算请使用新的键", id)
 }
 
-func reportUnreadable(id tideover.ID) error {
-	return tideover.Refuse(tideover.CodeUnknownTransaction,
-		"the items of settlement %s cannot be read any more, since their key was destroyed; send the report again under a new key",
-		"结算 %s 的明细所用密钥已销毁，无法再读取；请用新的键重新发送", id)
-}
-
 func tooManyReports() error {
 	r := tideover.Refuse(tideover.CodeTooManyRequests,
 		"this till has sent %d reports within a day; nothing was stored; repeat an earlier one under its own key", "本终端一天内已发送 %d 份结算；本次没有保存；如需重查，请用原来的键", ReportsDayMax)
@@ -181,7 +176,7 @@ func tooManyReports() error {
 	return r
 }
 
-// ReadReport returns a report with its items. One whose key was destroyed is refused. Other errors: ErrUnknown, ErrStopped, or ErrDamaged.
+// ReadReport returns a report with its items, but for those whose key was destroyed. Errors: ErrUnknown, ErrStopped, or ErrDamaged.
 func (q *Queue) ReadReport(id tideover.ID) (Report, error) {
 	q.mu.Lock()
 	i, ok := q.reports.at[id]
@@ -198,15 +193,13 @@ func (q *Queue) ReadReport(id tideover.ID) (Report, error) {
 		return Report{}, err
 	}
 	items, err := q.ring.Load().items(h.seq, &e, sealed)
-	switch {
-	case errors.Is(err, ErrKeyDestroyed):
-		return Report{}, reportUnreadable(id)
-	case err != nil:
+	lost := errors.Is(err, ErrKeyDestroyed)
+	if err != nil && !lost {
 		return Report{}, fmt.Errorf("entry %d: %w: %w", h.seq, err, ErrDamaged)
 	}
 	s := e.Settlement
 	return Report{
-		ID: id, TerminalUID: s.TerminalUID, Terminal: s.Terminal, Key: s.Key, Hash: s.Hash, At: e.At,
+		ID: id, TerminalUID: s.TerminalUID, Terminal: s.Terminal, Key: s.Key, Hash: s.Hash, At: e.At, Unreadable: lost,
 		Settlement: tideover.Settlement{From: s.From, To: s.To, Totals: s.Totals, Items: items},
 	}, nil
 }
