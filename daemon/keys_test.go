@@ -466,7 +466,7 @@ func TestKeeper_AnOldKeyGoesWhenItHasServed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if bytes.Contains(b, first.All[0][:]) || bytes.Contains(b, []byte(fmt.Sprintf("%x", first.All[0]))) {
+		if bytes.Contains(b, first.All[0][:]) || bytes.Contains(b, fmt.Appendf(nil, "%x", first.All[0])) {
 			t.Errorf("the old key is in %s", f.Name())
 		}
 	}

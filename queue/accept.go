@@ -128,7 +128,7 @@ func (q *Queue) Accept(ctx context.Context, d edge.Draft, decide func(View) erro
 			e.Digest = digest(sealed)
 		}
 		add := entry{seq: q.seq + 1, event: &e, sealed: sealed}
-		q.ordinary = call.size
+		q.ordinary = min(q.ordinary, call.size)
 		if !b.add(add, reserve) {
 			return storageFull()
 		}

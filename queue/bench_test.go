@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -166,5 +167,70 @@ func BenchmarkOpen(b *testing.B) {
 			b.Fatal(err)
 		}
 		q.db.Close()
+	}
+}
+
+// BenchmarkAccept_WhileCompacting measures accepts of four tills that rest a millisecond between presses, over a journal of 50,000 pending
+// transactions, alone and while it is compacted over and over.
+func BenchmarkAccept_WhileCompacting(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "queue.db")
+	if err := Create(path, testKey, Ident{Store: testStore}); err != nil {
+		b.Fatal(err)
+	}
+	q, err := Open(Options{Path: path, Key: testKey, Store: testStore, SizeMax: 4 << 30})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var ran, filled sync.WaitGroup
+	ran.Go(func() { q.Run(ctx) })
+	for till := range 64 {
+		filled.Go(func() {
+			for i := range 50_000 / 64 {
+				q.Accept(ctx, benchRequest(fmt.Sprint("before", till), fmt.Sprint(i)), yes)
+			}
+		})
+	}
+	filled.Wait()
+	for _, compacts := range []bool{false, true} {
+		b.Run(fmt.Sprint("compacts=", compacts), func(b *testing.B) {
+			compacting, enough := context.WithCancel(ctx)
+			var compactor sync.WaitGroup
+			n, stalled := 0, time.Duration(0)
+			if compacts {
+				compactor.Go(func() {
+					for {
+						c, err := q.Compact(compacting)
+						if err != nil {
+							return
+						}
+						n, stalled = n+1, max(stalled, c.Stalled)
+					}
+				})
+			}
+			took := make([]time.Duration, b.N+1)
+			inTills(b, 4, func(till, i int) {
+				time.Sleep(time.Millisecond)
+				began := time.Now()
+				if _, err := q.Accept(ctx, benchRequest(fmt.Sprint(compacts, b.N, "till", till), fmt.Sprint(i)), yes); err != nil {
+					b.Error(err)
+				}
+				took[i] = time.Since(began)
+			})
+			enough()
+			compactor.Wait()
+			slices.Sort(took)
+			at := func(part float64) float64 { return float64(took[int(part*float64(b.N))]) / float64(time.Millisecond) }
+			b.ReportMetric(at(0.5), "p50-ms")
+			b.ReportMetric(at(0.99), "p99-ms")
+			b.ReportMetric(at(1), "max-ms")
+			b.ReportMetric(float64(n), "compactions")
+			b.ReportMetric(float64(stalled)/float64(time.Millisecond), "stalled-max-ms")
+		})
+	}
+	stop()
+	ran.Wait()
+	if err := q.Close(); err != nil {
+		b.Fatal(err)
 	}
 }

@@ -92,7 +92,7 @@ type Queue struct {
 	freed, freeing int64     // bytes of free pages below that: for the next commit, and for a later one
 	fullUntil      time.Time // the disk has no space for what is wanted: not tried again before
 	settled        time.Time // see settle
-	ordinary       int64     // what the newest accept needed, in bytes
+	ordinary       int64     // what the smallest accept needed, in bytes
 	commits, syncs uint64
 }
 
