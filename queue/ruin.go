@@ -31,11 +31,12 @@ const (
 
 // found is an entry as it was found at one place, or at several that are the same.
 type found struct {
-	seq  uint64
-	link [hashSize]byte
-	at   int64 // of its event in the file
-	size int32 // of its event
-	kind edge.EventType
+	seq   uint64
+	link  [hashSize]byte
+	at    int64 // of its event in the file
+	size  int32 // of its event
+	kind  edge.EventType
+	first uint64 // of a pruned stretch, which ends with seq and link; 0: it is an entry
 	vouched
 }
 
@@ -60,6 +61,7 @@ type ruin struct {
 	newer   uint32 // the schema of a head that this version does not know
 	ends    uint64 // the highest sequence at which a journal's bucket says that it ends
 	seen    map[int64]struct{}
+	remains remains
 }
 
 // foundKey tells entries apart: the same sequence and the same hash may be of an event and of a damaged copy of it.

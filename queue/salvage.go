@@ -129,6 +129,7 @@ type salvage struct {
 
 	taken   []int32 // of the ruin's entries, in order: what goes into the new file
 	prefix  int     // of these: up to the first loss
+	plain   bool    // the new file says nothing of what was pruned
 	records map[tideover.ID]*edge.Record
 	newest  map[tideover.ID]uint64   // each transaction's event before the next one
 	torn    map[tideover.ID]bool     // an event of it is missing: what follows is not taken
@@ -257,6 +258,20 @@ func (w *salvage) assemble() {
 	if len(missing) > 0 {
 		w.take()
 	}
+	if w.pruned() && !w.attests() {
+		w.plain = true
+		w.take()
+	}
+}
+
+// attests says whether the entry that says what was pruned is taken.
+func (w *salvage) attests() bool {
+	for _, i := range w.taken {
+		if f := &w.ruin.entries[i]; f.kind == edge.EventPruned && f.seq == w.ruin.remains.attested {
+			return true
+		}
+	}
+	return false
 }
 
 // take goes through the journal as it was found, and takes each entry that something vouches for and that follows what was taken of its
@@ -269,12 +284,19 @@ func (w *salvage) take() vacancies {
 	w.Sealed = 0
 	vacant := make(vacancies)
 	last := w.ruin.last()
-	before := followsBeginning
+	before, seq := followsBeginning, uint64(0)
 	for i := range w.ruin.entries {
 		f := &w.ruin.entries[i]
 		if !f.on {
 			continue
 		}
+		if from := seq; f.first != 0 {
+			if before, seq = int32(i), f.seq; !w.pruned() || w.ruin.remains.hit(from, f.seq) {
+				w.lose()
+			}
+			continue
+		}
+		seq = f.seq
 		raw, e, err := w.ruin.event(f)
 		whole := f.before == before && w.prefix < 0
 		before = int32(i)
@@ -306,6 +328,9 @@ func (w *salvage) take() vacancies {
 	return vacant
 }
 
+// pruned says whether what was pruned is known for certain, and so is said in the new file, too. Otherwise it is a gap there like any other.
+func (w *salvage) pruned() bool { return len(w.ruin.remains.runs) > 0 && !w.plain }
+
 // lose notes that from here on the chain is not the one that was there.
 func (w *salvage) lose() {
 	if w.prefix < 0 {
@@ -321,6 +346,8 @@ func (w *salvage) fits(f *found, e *edge.Event) bool {
 		return w.prefix < 0
 	case w.without[e.ID]:
 		return false
+	case e.Type == edge.EventPruned:
+		return w.pruned() && f.seq <= w.ruin.remains.attested
 	case !ofTransaction(e.Type):
 		return true
 	case w.torn[e.ID] || e.Prev != w.newest[e.ID]:
@@ -366,6 +393,12 @@ func (w *salvage) report() {
 		switch {
 		case !f.on:
 			w.Found.Off++
+			continue
+		case f.first != 0:
+			if w.ruin.remains.hit(seq, f.seq) {
+				w.Gaps = append(w.Gaps, Hole{After: seq, Before: f.seq, From: at, To: at})
+			}
+			before, seq = int32(i), f.seq
 			continue
 		case f.vouch == VouchChain:
 			w.Found.Chain++
@@ -491,12 +524,19 @@ func (w *salvage) write(path string) error {
 		return fmt.Errorf("%w: its sequences are at their end", ErrDamaged)
 	}
 	through := w.prefix
-	made, err := backup(path, w.ring, original{head: h}, func(put entryVisitor, rest func() error) error {
+	way := along{}
+	if w.pruned() {
+		way.runs = w.ruin.remains.runs
+	}
+	made, err := backup(path, w.ring, original{head: h, runs: way.runs}, func(put entryVisitor, rest func() error) error {
 		pending := 0
 		for at, i := range w.taken {
 			f := &w.ruin.entries[i]
 			if m, turn := missing[at]; turn {
 				said := encodeEvent(&edge.Event{Type: edge.EventKey, At: now(), By: salvagedBy, Key: &edge.Key{Check: m.name}})
+				if err := way.before(m.seq, &hash); err != nil {
+					return err
+				}
 				hash = chain(hash, m.seq, said)
 				if err := put(m.seq, said, hash, nil); err != nil {
 					return err
@@ -506,8 +546,8 @@ func (w *salvage) write(path string) error {
 			if err != nil {
 				return fmt.Errorf("entry %d was there a moment ago, and is not any more: %w", f.seq, err)
 			}
-			if e.Type == edge.EventPruned {
-				continue // what is missing is a gap from here on, whether it was pruned or is lost
+			if err := way.before(f.seq, &hash); err != nil {
+				return err
 			}
 			hash = chain(hash, f.seq, raw)
 			var sealed []byte

@@ -40,6 +40,12 @@ const (
 // vouchAll finds what each entry follows, and which entries are the journal. It returns the head whose journal this is; found is false where
 // no head is, or none has to do with it.
 func (r *ruin) vouchAll() (h head, known bool) {
+	r.remains = r.walkTree()
+	for _, one := range r.remains.runs {
+		r.entries = append(r.entries, found{
+			seq: one.last, link: one.hash, first: one.first, vouched: vouched{vouch: VouchChain, before: followsNothing},
+		})
+	}
 	all := r.entries
 	sort.SliceStable(all, func(i, j int) bool { return all[i].seq < all[j].seq })
 	starts := make([][hashSize]byte, len(r.heads))
@@ -49,6 +55,9 @@ func (r *ruin) vouchAll() (h head, known bool) {
 	start, far := -1, 0
 	for i := range all {
 		f := &all[i]
+		if f.first != 0 {
+			continue
+		}
 		raw := r.bytes(f.at, int(f.size))
 		f.before, f.vouch = followsNothing, VouchNothing
 		for n, genesis := range starts {
@@ -93,7 +102,10 @@ func (r *ruin) follow(i int, raw []byte, far *int) {
 		}
 		best := j
 		for k := j; k >= 0 && r.entries[k].seq == p.seq; k-- {
-			if r.entries[k].link == p.link && r.entries[k].vouch > r.entries[best].vouch {
+			if r.entries[k].link != p.link {
+				continue
+			}
+			if one, other := &r.entries[k], &r.entries[best]; one.vouch > other.vouch || one.first > other.first {
 				best = k
 			}
 		}
@@ -115,7 +127,7 @@ func (r *ruin) choose() {
 		}
 		best := i
 		for k := i; k >= 0 && r.entries[k].seq == r.entries[i].seq; k-- {
-			if r.entries[k].vouch > r.entries[best].vouch {
+			if one, other := &r.entries[k], &r.entries[best]; one.vouch > other.vouch || one.first > other.first {
 				best = k
 			}
 		}
@@ -123,6 +135,9 @@ func (r *ruin) choose() {
 			f := &r.entries[n]
 			f.on = true
 			floor = f.seq
+			if f.first != 0 {
+				floor = f.first
+			}
 			if f.before == followsBeginning {
 				floor = 0 // nothing is before it
 			}
