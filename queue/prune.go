@@ -23,6 +23,8 @@ const (
 	pruneLeast = 16
 	// pruneAlone is the pause between commits that are made for pruning alone, while a sweep is under way; sweepPause the one between sweeps.
 	pruneAlone, sweepPause = 10 * time.Second, 10 * time.Minute
+	// pruneRest is how long calls go without one that prunes beside them: few of them wait for it, and a thousand entries a second leave.
+	pruneRest = 50 * time.Millisecond
 	// groupMax is how many transactions at most leave together: more were given back of one original only where somebody plays.
 	groupMax = 64
 	// runsMax bounds the stretches that were pruned. At it only what touches one of them is pruned: tills have left so many transactions
@@ -43,6 +45,7 @@ type sweeper struct {
 	keep     time.Duration // 0: everything
 	least    int           // pruneLeast
 	pause    time.Duration // sweepPause
+	rest     time.Duration // pruneRest
 	anchored uint64        // the head that the hub has for certain
 	ages     []age         // in order of both
 	runs     []run         // what was pruned, as it is on disk
@@ -52,6 +55,7 @@ type sweeper struct {
 	at    uint64    // where it goes on
 	next  time.Time // no sweep before this time
 	alone time.Time // no commit for pruning alone before this time
+	calm  time.Time // none beside calls before this time
 	// What a sweep has found to keep, from its beginning on.
 	firstKept  uint64 // the first event of the oldest transaction
 	rulesNamed uint64 // the oldest version of the rules
@@ -155,6 +159,9 @@ func (q *Queue) prune(b *batch) {
 	}
 	most := pruneIdle
 	if len(b.landing) > 0 {
+		if clock.Before(s.calm) {
+			return
+		}
 		most = pruneBusy
 	}
 	// Each may be alone in its page, and have it joined with its neighbour; a long one beside it is written anew, too, and needs pages in a row.
@@ -162,7 +169,7 @@ func (q *Queue) prune(b *batch) {
 	if most < s.least || s.longest > leafMax && b.room.beyond < b.need+4*s.longest {
 		return
 	}
-	s.alone = clock.Add(pruneAlone)
+	s.alone, s.calm = clock.Add(pruneAlone), clock.Add(s.rest)
 	p := &pruning{}
 	if err := q.sweep(b, p, most); err != nil {
 		q.log.Error("the journal is not pruned any more: it cannot be read", "path", q.options.Path, "err", err)
@@ -172,7 +179,7 @@ func (q *Queue) prune(b *batch) {
 	if len(p.seqs) < s.least {
 		return
 	}
-	slices.Sort(p.seqs)
+	sort.Slice(p.seqs, func(i, j int) bool { return p.seqs[i] < p.seqs[j] })
 	if p.ends && s.heardThrough < q.outbox.have {
 		b.force(entry{seq: q.draw(), event: &edge.Event{
 			Type: edge.EventHeard, At: now(), HubSeq: q.outbox.have, Epoch: q.epochNoted, Early: q.early.noted || q.early.disk,
@@ -395,11 +402,13 @@ func (q *Queue) cutOut(tx *bbolt.Tx, p *pruning) (err error) {
 func (q *Queue) pruned(p *pruning) {
 	s := &q.sweeper
 	s.runs = p.runs
-	gone := func(seq uint64) bool {
-		_, gone := slices.BinarySearch(p.seqs, seq)
-		return gone
+	kept := s.rules[:0]
+	for _, seq := range s.rules {
+		if i := sort.Search(len(p.seqs), func(i int) bool { return p.seqs[i] >= seq }); i == len(p.seqs) || p.seqs[i] != seq {
+			kept = append(kept, seq)
+		}
 	}
-	s.rules = slices.DeleteFunc(s.rules, gone)
+	s.rules = kept
 }
 
 // pruneDue returns how long to wait until a commit is to be made for pruning alone; false where none is. Callers hold mu.

@@ -419,6 +419,7 @@ func doPrune(ctx context.Context, _ *Queue, dir string) error {
 	if err != nil {
 		return err
 	}
+	q.sweeper.rest = 0
 	ctx, stop := context.WithCancel(ctx)
 	ran := make(chan error, 1)
 	go func() { ran <- q.Run(ctx) }()

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"sort"
 
 	"go.etcd.io/bbolt"
@@ -146,7 +145,6 @@ func within(runs []run, seq uint64) (r run, ok bool) {
 // cut deletes entries with their sealed parts, and returns the runs as they are then. seqs are in order.
 func cut(tx *bbolt.Tx, runs []run, seqs []uint64) ([]run, error) {
 	journal, parts, pruned := tx.Bucket(bucketJournal), tx.Bucket(bucketSealed), tx.Bucket(bucketPruned)
-	runs = slices.Clone(runs)
 	var changed []run
 	c := journal.Cursor()
 	for i := 0; i < len(seqs); {
@@ -186,7 +184,7 @@ func cut(tx *bbolt.Tx, runs []run, seqs []uint64) ([]run, error) {
 				return nil, err
 			}
 		}
-		runs = slices.Replace(runs, lo, hi, r)
+		runs = append(append(append(make([]run, 0, len(runs)+1), runs[:lo]...), r), runs[hi:]...)
 		changed = append(changed, r)
 	}
 	for _, seq := range seqs {

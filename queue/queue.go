@@ -110,7 +110,7 @@ func newQueue(o Options, r *ring) *Queue {
 		flying: make(map[tideover.ID]struct{}), launched: make(map[tideover.ID]*record), watch: make(map[tideover.ID]chan struct{}), feeds: make(map[string][]*Feed),
 		terminals: make(map[string]tideover.Terminal), work: newLineup(), counted: counts{amount: make(map[string]int64)},
 		album: newAlbum(), parts: newParts(), erasures: erasures{keep: o.Retention.Payload},
-		sweeper: sweeper{keep: o.Retention.Final, least: pruneLeast, pause: sweepPause, terminals: make(map[string]uint64)},
+		sweeper: sweeper{keep: o.Retention.Final, least: pruneLeast, pause: sweepPause, rest: pruneRest, terminals: make(map[string]uint64)},
 	}
 	q.ring.Store(r)
 	q.landed = sync.NewCond(&q.mu)
@@ -387,7 +387,11 @@ func (q *Queue) History(id tideover.ID) ([]Step, error) {
 	var events []edge.Event
 	err = q.db.View(func(tx *bbolt.Tx) error {
 		for seq != 0 {
-			raw, hash, _, err := splitValue(tx.Bucket(bucketJournal).Get(seqKey(seq)))
+			value := tx.Bucket(bucketJournal).Get(seqKey(seq))
+			if value == nil && len(steps) == 0 {
+				return ErrUnknown // it was pruned a moment ago
+			}
+			raw, hash, _, err := splitValue(value)
 			if err != nil {
 				return fmt.Errorf("entry %d: %w: %w", seq, err, ErrDamaged)
 			}

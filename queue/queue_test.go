@@ -57,7 +57,7 @@ func (s *shop) open(o Options) {
 		s.t.Fatal(err)
 	}
 	if s.keep > 0 {
-		q.sweeper.keep, q.sweeper.least, q.sweeper.pause = s.keep, 1, 0
+		q.sweeper.keep, q.sweeper.least, q.sweeper.pause, q.sweeper.rest = s.keep, 1, 0, 0
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	s.q, s.stop, s.ran = q, stop, make(chan error, 1)

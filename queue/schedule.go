@@ -282,6 +282,9 @@ func (q *Queue) Unpack(p *Parcel) error {
 		return nil
 	}
 	e, sealed, err := q.read(p.body)
+	if errors.Is(err, ErrDamaged) && q.lacks(p.ID) {
+		err = ErrUnknown // it was pruned a moment ago
+	}
 	if err != nil {
 		return err
 	}
@@ -302,6 +305,13 @@ func (q *Queue) Unpack(p *Parcel) error {
 		return fmt.Errorf("entry %d: the sealed part cannot be opened (%w): %w", p.body, err, ErrDamaged)
 	}
 	return nil
+}
+
+// lacks says whether the journal has a transaction no more.
+func (q *Queue) lacks(id tideover.ID) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.index[id] == 0 && q.live[id] == nil
 }
 
 // needs says whether the sealed part of a parcel must still be there: an end may have been delivered since it was made.

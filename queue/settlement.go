@@ -82,10 +82,17 @@ func (r *reports) drop(ids []tideover.ID) {
 	if len(ids) == 0 {
 		return
 	}
-	r.all = slices.DeleteFunc(r.all, func(h reportHead) bool { return slices.Contains(ids, h.id) })
-	clear(r.at)
-	for i := range r.all {
-		r.at[r.all[i].id] = i
+	gone := make(map[tideover.ID]bool, len(ids))
+	for _, id := range ids {
+		gone[id] = true
+	}
+	all := r.all
+	r.all, r.at = nil, make(map[tideover.ID]int, len(all))
+	for _, h := range all {
+		if !gone[h.id] {
+			r.at[h.id] = len(r.all)
+			r.all = append(r.all, h)
+		}
 	}
 }
 
