@@ -84,7 +84,8 @@ func (v View) Live() iter.Seq[tideover.Transaction] {
 func (q *Queue) Accept(ctx context.Context, d edge.Draft, decide func(View) error) (tideover.Transaction, error) {
 	q.mu.Lock()
 	r, err := q.find(d.ID)
-	if err != nil || r != nil {
+	// What was adopted a moment ago, and is on no disk yet, is answered after the commit that takes it there.
+	if err != nil || r != nil && q.index[d.ID] != 0 {
 		defer q.mu.Unlock()
 		if err != nil {
 			return tideover.Transaction{}, err
@@ -111,6 +112,9 @@ func (q *Queue) Accept(ctx context.Context, d edge.Draft, decide func(View) erro
 			if known, err = q.find(d.ID); err != nil {
 				return err
 			}
+		}
+		if known != nil && b.full && q.index[d.ID] == 0 && b.accepted[d.ID] == nil {
+			return storageFull() // its record finds no room
 		}
 		if known != nil {
 			call.class = classFlush // it adds nothing to the commit, and is answered after it

@@ -163,6 +163,7 @@ func (m *model) accept(t *rapid.T) {
 	case err != nil || !tx.Replayed || tx.State != k.state:
 		t.Fatalf("replay: %+v, %v; want %s", tx, err, k.state)
 	}
+	m.flush() // what was adopted is on disk before its repetition is answered
 }
 
 func (m *model) move(t *rapid.T) {

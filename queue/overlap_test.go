@@ -452,3 +452,26 @@ func TestOverlap_BesideTills(t *testing.T) {
 	}
 	t.Logf("%d of %d left before their commit", early, tills*each)
 }
+
+// A till that repeats the press of an orphan is answered when its record is on the disk, and not when the hub has told it.
+func TestOverlap_AnOrphanIsOnDiskBeforeItsTillIsAnswered(t *testing.T) {
+	s := newSlow(t)
+	d := draft("till", "k")
+	told := approved(d.ID, 1)
+	told.Adopt = &d
+	if err := s.q.End(told); err != nil {
+		t.Fatal(err)
+	}
+	var tx tideover.Transaction
+	again := s.accepting(d, &tx)
+	quiet(t, again, "the repetition")
+	s.turn()
+	answered(t, again, "the repetition")
+	if !tx.Replayed || tx.State != tideover.StateApproved {
+		t.Errorf("answered: %+v", tx)
+	}
+	s.kill()
+	if got := s.get(d.ID); got.State != tideover.StateApproved {
+		t.Errorf("after a crash it is %+v", got)
+	}
+}
