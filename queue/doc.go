@@ -21,6 +21,8 @@
 //   - The committer is the one goroutine that writes: [Queue.Run]. It takes everything that waits into one commit.
 //   - A parcel is a transaction handed out to be carried to the hub, with its request opened.
 //   - A proof is what the hub told for a receipt of an end; it stands in that end's event.
+//   - A salvage ([SalvageFile]) reads what is left of a damaged file, page by page, and orders it by the chain. What it makes is a copy, and
+//     is marked as a backup is: what is open in it is asked about.
 //   - A feed tells one terminal's transactions as they change, and goes on where an earlier one was.
 //   - A compaction puts a smaller file in the file's place, with the same entries, while everything goes on.
 //   - Room is what can be written for certain. It is found before a commit, and kept for the ends of what was accepted; see [Queue.Full].
