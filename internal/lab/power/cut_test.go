@@ -100,6 +100,7 @@ type child struct {
 func (w *world) live(o order, also func(line string)) *child {
 	w.t.Helper()
 	w.lives++
+	w.said.Pruned = w.said.Pruned || o.Prune
 	o.Path, o.Known, o.Seed = w.path, w.known, uint64(w.lives)
 	text, err := json.Marshal(w.said)
 	if err != nil {
@@ -189,7 +190,7 @@ func (w *world) look() (words string) {
 }
 
 // tally is what happened in many lives.
-type tally struct{ answered, backups, compactions, orphans, keys, destroyed int }
+type tally struct{ answered, backups, compactions, orphans, pruned, keys, destroyed int }
 
 func (t *tally) add(s *said) {
 	t.answered += s.answered()
@@ -197,13 +198,14 @@ func (t *tally) add(s *said) {
 	t.compactions += s.Compacted
 	t.orphans += s.Orphans
 	t.keys += s.Key
+	t.pruned += s.Gone
 	t.destroyed += s.Destroyed
 }
 
 // String implements fmt.Stringer.
 func (t tally) String() string {
-	return fmt.Sprintf("%d transactions answered, %d orphans, %d backups, %d compactions, %d further keys and %d destroyed",
-		t.answered, t.orphans, t.backups, t.compactions, t.keys, t.destroyed)
+	return fmt.Sprintf("%d transactions answered, %d orphans, %d pruned, %d backups, %d compactions, %d further keys and %d destroyed",
+		t.answered+t.pruned, t.orphans, t.pruned, t.backups, t.compactions, t.keys, t.destroyed)
 }
 
 // operations is how many operations of the disk a life has at most; the first dozen are its opening.
@@ -225,7 +227,7 @@ func TestPower_CutsLoseNothing(t *testing.T) {
 				dice := rand.New(rand.NewPCG(uint64(kind), uint64(round)))
 				w := newWorld(t, dice, disk.Options{})
 				for range 25 {
-					o := order{Tills: []int{1, 3, 8}[dice.IntN(3)], Backup: dice.IntN(4) == 0, Compact: dice.IntN(3) == 0}
+					o := order{Tills: []int{1, 3, 8}[dice.IntN(3)], Backup: dice.IntN(4) == 0, Compact: dice.IntN(3) == 0, Prune: dice.IntN(3) == 0}
 					words, n := w.cut(kind, 1+dice.IntN(o.operations()), o, nil)
 					if words != "" {
 						t.Fatalf("round %d, cut %d: %s", round, cuts, words)

@@ -156,7 +156,7 @@ func TestPower_AnErrorInABusyShop(t *testing.T) {
 		w := newWorld(t, dice, disk.Options{})
 		w.disk.Fail(disk.Fault{Op: b.op, At: at, Err: b.err, Fate: b.fate, Rest: b.rest})
 		w.disk.FreezeAt(1000) // where nothing that matters has failed
-		c := w.live(order{Tills: 8, Backup: i%3 == 0, Compact: i%3 == 1}, nil)
+		c := w.live(order{Tills: 8, Backup: i%3 == 0, Compact: i%3 == 1, Prune: i%2 == 0}, nil)
 		select {
 		case <-w.disk.Frozen():
 		case <-c.ended:

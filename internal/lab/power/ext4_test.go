@@ -145,7 +145,7 @@ func TestPower_CutsUnderExt4LoseNothing(t *testing.T) {
 				dice := rand.New(rand.NewPCG(uint64(kind), uint64(round)))
 				w := newExt4World(t, dice)
 				for range each(10, 4) {
-					o := order{Tills: []int{1, 3, 8}[dice.IntN(3)], Backup: dice.IntN(4) == 0, Compact: dice.IntN(3) == 0}
+					o := order{Tills: []int{1, 3, 8}[dice.IntN(3)], Backup: dice.IntN(4) == 0, Compact: dice.IntN(3) == 0, Prune: dice.IntN(3) == 0}
 					words, n := w.cut(kind, 1+dice.IntN(o.operations()), o, nil)
 					if words != "" {
 						t.Fatalf("round %d, cut %d: %s", round, cuts, words)

@@ -74,6 +74,7 @@ type order struct {
 	Tills   int  // that press at once
 	Backup  bool // a technician makes backups
 	Compact bool // and compacts the file
+	Prune   bool // what is over leaves the journal at once
 	Script  bool // the same steps each time, one after the other
 	Look    bool // only look whether everything is there
 	Deed    deed // only do something to the whole file
@@ -104,7 +105,8 @@ type said struct {
 	Key       int // the newest one on disk
 	Destroyed int // keys before that one are
 
-	Lines, Compacted, Orphans int
+	Pruned                          bool // in some life
+	Lines, Compacted, Orphans, Gone int
 }
 
 // promise is what was said of one transaction.
@@ -116,6 +118,7 @@ type promise struct {
 	Durable  bool   `json:",omitempty"` // the hub was told that its end is on disk
 	Sent     bool   `json:",omitempty"` // it has left, on its way to the disk or after
 	Asks     bool   `json:",omitempty"` // its till asks for a cancel, and may be answered or not
+	Acks     bool   `json:",omitempty"` // its till acknowledges, and may be answered or not
 	Undo     bool   `json:",omitempty"` // its cancel was asked for, and synced
 	Ended    string `json:",omitempty"` // an end of the edge's own, which was synced
 	Acked    bool   `json:",omitempty"`
@@ -151,6 +154,8 @@ func (s *said) hear(line string) {
 	case "sent":
 		of().Sent = true
 		of().Key = f[2]
+	case "acks":
+		of().Acks = true
 	case "asks":
 		of().Asks = true
 	case "undo":
@@ -174,6 +179,9 @@ func (s *said) hear(line string) {
 		s.Key = int(number(1))
 	case "destroyed":
 		s.Destroyed = int(number(1))
+	case "pruned":
+		delete(s.Of, f[1]) // nothing is promised of it any more
+		s.Gone++
 	case "orphan":
 		s.Orphans++
 	case "compacted":
@@ -284,7 +292,7 @@ func (l *life) open() {
 		lazy = time.Hour // so that the steps alone decide what is written when
 	}
 	l.q, err = queue.Open(queue.Options{
-		Path: l.Path, Key: l.known.keys(), Store: store, LazyMax: lazy, Overlap: func() bool { return true }, Durable: func(all []queue.Position) {
+		Path: l.Path, Key: l.known.keys(), Store: store, LazyMax: lazy, Retention: l.retention(), Overlap: func() bool { return true }, Durable: func(all []queue.Position) {
 			for _, p := range all {
 				l.say("durable", p.ID, p.HubSeq)
 			}
@@ -295,6 +303,14 @@ func (l *life) open() {
 	} else if err != nil {
 		l.stopped(err)
 	}
+}
+
+// retention lets what is over leave the journal soon, or stay for ever.
+func (l *life) retention() (r queue.Retention) {
+	if l.Prune {
+		r.Final = time.Millisecond
+	}
+	return r
 }
 
 // check holds that a whole file is without a flaw.
@@ -324,6 +340,8 @@ func (l *life) compare() {
 			} else if p.Sent {
 				l.say("orphan", text)
 			}
+		case errors.Is(err, queue.ErrUnknown) && l.known.Pruned && p.Acks:
+			l.say("pruned", text) // it was over
 		case err != nil:
 			l.lost("%s of which was said %+v: %v", text, *p, err)
 		case p.Durable && tx.State != tideover.StateApproved && !(p.Asks && undone),
@@ -369,6 +387,7 @@ func (l *life) repeat() {
 		}
 	}
 	l.q.CaughtUp(l.known.Hub)
+	l.q.Anchored(l.known.Head.Seq)
 	l.q.Early(!l.Script)
 }
 
@@ -509,6 +528,7 @@ func (l *life) press(till, number string, dice func(int) int) error {
 	if dice(2) == 0 {
 		return nil
 	}
+	l.say("acks", d.ID)
 	if tx, err = l.q.Acknowledge(ctx, d.ID, tx.Seq); err != nil {
 		return err
 	}
@@ -523,6 +543,7 @@ func (l *life) office(i int) {
 		l.say("head", seq, hex.EncodeToString(hash[:]))
 	}
 	l.say("through", l.q.HaveThrough())
+	l.q.NoteLedgerTime(tideover.Millis(1_700_000_000_000 + l.Seed*100_000_000 + uint64(i)*100_000)) // it goes fast here
 	switch i % 8 {
 	case 2:
 		d := draftOf(fmt.Sprint("gone/", l.Seed, "-", i))
