@@ -61,6 +61,8 @@ type Refusal struct {
 }
 
 // Refuse makes a refusal with its detail in both languages; args serve both.
+//
+//go:noinline
 func Refuse(code Code, en, zh string, args ...any) *Refusal {
 	return &Refusal{Code: code, Detail: Textf(en, zh, args...)}
 }

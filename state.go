@@ -43,6 +43,8 @@ func (s *State) UnmarshalText(b []byte) error {
 }
 
 // Final says whether the state is a definite end.
+//
+//go:noinline
 func (s State) Final() bool {
 	switch s {
 	case StateApproved, StateDeclined, StateExpired, StateCancelled, StateReversed:

@@ -128,6 +128,8 @@ func (c Config) Validate() error {
 type reject func(key string, what, hint tideover.Text)
 
 // text makes one sentence in both languages.
+//
+//go:noinline
 func text(en, zh string, args ...any) tideover.Text { return tideover.Textf(en, zh, args...) }
 
 // storeNameMax is the length of the longest name that a hub gives a store.

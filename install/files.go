@@ -37,6 +37,9 @@ const secretSize = 32
 // stateDir is an open state directory.
 type stateDir string
 
+// path names what is in it. It is kept out of line: see CONTRIBUTING.
+//
+//go:noinline
 func (d stateDir) path(name ...string) string {
 	return filepath.Join(append([]string{string(d)}, name...)...)
 }

@@ -414,9 +414,12 @@ func (q *Queue) withKeyEnd(steps []Step, events []edge.Event) []Step {
 		if gone.seq < steps[i].Seq || steps[at].State.Final() {
 			return steps
 		}
-		return slices.Insert(steps, at+1, Step{
+		steps = append(steps, Step{})
+		copy(steps[at+2:], steps[at+1:])
+		steps[at+1] = Step{
 			Seq: gone.seq, At: gone.at, What: stepKeyDestroyed, By: gone.by.Who, Reason: gone.by.Reason, State: steps[at].State, Hash: steps[at].Hash,
-		})
+		}
+		return steps
 	}
 	return steps
 }

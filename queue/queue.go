@@ -425,4 +425,5 @@ func (q *Queue) History(id tideover.ID) ([]Step, error) {
 	return q.withKeyEnd(steps, events), err
 }
 
+//go:noinline
 func seqOf(key []byte) uint64 { return binary.BigEndian.Uint64(key) }

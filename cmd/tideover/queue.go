@@ -107,12 +107,8 @@ func (p *program) showQueue() *command.Command {
 // transactionSheet shows one transaction: what it is, where it stands, and what became of it step by step.
 func (p *program) transactionSheet(d control.Detail) {
 	t := d.Transaction
-	var rows [][]string
-	row := func(en, zh, value string) {
-		if value != "" {
-			rows = append(rows, []string{p.t(en, zh), value})
-		}
-	}
+	about := facts{program: p}
+	row := about.add
 	row("transaction", "交易", t.ID.String())
 	row("state", "状态", p.state(t.State))
 	row("kind", "类型", p.kind(t.Kind))
@@ -145,7 +141,7 @@ func (p *program) transactionSheet(d control.Detail) {
 	row("attempts", "发送次数", strings.TrimSpace(strconv.Itoa(t.Attempts)+" "+t.Uplink))
 	row("delivered", "已送达终端", p.yes(t.Delivered))
 	row("acknowledged", "终端已确认", p.yes(t.Acknowledged))
-	p.sheet(rows)
+	p.sheet(about.rows)
 	if len(d.History) == 0 {
 		return
 	}

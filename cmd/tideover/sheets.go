@@ -20,6 +20,21 @@ func (p *program) sheet(rows [][]string) {
 // line prints one line of a result.
 func (p *program) line(text string) { p.sheet([][]string{{text}}) }
 
+// facts are the rows of a sheet about one thing.
+type facts struct {
+	*program
+	rows [][]string
+}
+
+// add adds a row; what is empty is left out. Two dozen copies of it, in line, made 9 kB on mipsle.
+//
+//go:noinline
+func (f *facts) add(en, zh, value string) {
+	if value != "" {
+		f.rows = append(f.rows, []string{f.t(en, zh), value})
+	}
+}
+
 // when shows an instant to people, in the local time zone.
 func when(m tideover.Millis) string {
 	if m == 0 {
