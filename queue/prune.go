@@ -179,7 +179,7 @@ func (q *Queue) prune(b *batch) {
 	if len(p.seqs) < s.least {
 		return
 	}
-	sort.Slice(p.seqs, func(i, j int) bool { return p.seqs[i] < p.seqs[j] })
+	slices.Sort(p.seqs)
 	if p.ends && s.heardThrough < q.outbox.have {
 		b.force(entry{seq: q.draw(), event: &edge.Event{
 			Type: edge.EventHeard, At: now(), HubSeq: q.outbox.have, Epoch: q.epochNoted, Early: q.early.noted || q.early.disk,
