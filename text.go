@@ -18,6 +18,8 @@ type Text struct {
 }
 
 // In returns the text in lang; anything but [Chinese] reads English.
+//
+//go:noinline
 func (t Text) In(lang Lang) string {
 	if lang == Chinese {
 		return t.Zh

@@ -27,6 +27,8 @@ func NotFound(code string, what, hint tideover.Text) *Error {
 }
 
 // Refused says that what was asked for may not be done now.
+//
+//go:noinline
 func Refused(code string, what, hint tideover.Text) *Error {
 	return &Error{Status: http.StatusConflict, Code: code, What: what, Hint: hint}
 }

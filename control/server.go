@@ -199,6 +199,8 @@ func (s *Server) handler() http.Handler {
 }
 
 // allowed runs one call for a peer that may ask.
+//
+//go:noinline
 func (s *Server) allowed(call http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		peer := peerFrom(r.Context())

@@ -40,6 +40,9 @@ func Malformed(r tideover.Request) error {
 // faults gathers what is wrong, in the order of the contract's fields.
 type faults []tideover.FieldError
 
+// add notes what is wrong with a field.
+//
+//go:noinline
 func (f *faults) add(field, en, zh string, args ...any) {
 	*f = append(*f, tideover.FieldError{Field: field, Detail: tideover.Textf(en, zh, args...)})
 }

@@ -81,6 +81,9 @@ func clip(s string) string {
 	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
+// fault notes what is wrong with a field.
+//
+//go:noinline
 func (o *object) fault(field, en, zh string, args ...any) {
 	o.bad = append(o.bad, tideover.FieldError{Field: field, Detail: tideover.Textf(en, zh, args...)})
 }
