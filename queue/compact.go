@@ -55,7 +55,7 @@ type exchange struct {
 	*copier
 	file *os.File
 	done chan error // nil: the new file is open, and old is to be closed
-	old  *bbolt.DB
+	old  *opened
 	took time.Duration
 }
 
@@ -284,7 +284,7 @@ func (q *Queue) exchange() error {
 		return err
 	}
 	die.At("queue.compact.after")
-	x.old = q.db.now.Swap(x.db)
+	x.old = q.db.now.Swap(&opened{x.db, x.file})
 	q.mu.Lock()
 	q.file, q.size = x.file, 0 // measured anew
 	q.fullUntil = time.Time{}

@@ -185,7 +185,7 @@ func load(o Options, known schema) (q *Queue, older uint32, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	q.db.now.Store(db)
+	q.db.now.Store(&opened{db, f})
 	if err := q.begin(f); err != nil {
 		q.db.Close()
 		return nil, 0, err

@@ -66,17 +66,16 @@ func (w *walker) runsOf(b bucket) (runs []run, err error) {
 
 // storedRuns reads what was pruned, as it is on disk. Errors: ErrDamaged, ErrStopped.
 func (q *Queue) storedRuns() (runs []run, err error) {
-	err = q.look(func(tx *bbolt.Tx) error {
-		runs = nil
-		return tx.Bucket(bucketPruned).ForEach(func(key, value []byte) error {
-			r, err := parseRun(key, value)
-			if err != nil {
-				return fmt.Errorf("%w: %w", ErrDamaged, err)
-			}
-			runs = append(runs, r)
-			return nil
-		})
+	err = q.db.Walk(func(w *walker) error {
+		l, _, err := identify(w, schemaNow)
+		if err == nil {
+			runs, err = w.runsOf(l.pruned)
+		}
+		return err
 	})
+	if d, ok := errors.AsType[*damage](err); ok {
+		err = fmt.Errorf("%w: %w", ErrDamaged, d)
+	}
 	return runs, err
 }
 

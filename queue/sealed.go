@@ -70,36 +70,22 @@ func errStray(seq uint64) error {
 	return fmt.Errorf("a sealed part says that it is of entry %d, which does not exist", seq)
 }
 
-// besideOf goes through the sealed parts from a sequence on.
-func besideOf(tx *bbolt.Tx, from uint64) *beside {
-	c := tx.Bucket(bucketSealed).Cursor()
-	begun := false
-	return &beside{next: func() (key, part []byte, err error) {
-		if begun {
-			key, part = c.Next()
-		} else {
-			key, part = c.Seek(seqKey(from))
-		}
-		begun = true
-		return key, part, nil
-	}}
-}
+var errEnough = errors.New("enough") // ends a walk; no fault
 
-// contents visits every entry of a file in order, with its sealed part, wherever the file's schema keeps that.
+// contents visits every entry of a file in order, from w.from on, with its sealed part, wherever the file's schema keeps that.
 func (w *walker) contents(l layout, visit entryVisitor) error {
 	type pair struct {
 		key, part []byte
 		err       error
 	}
 	next, stop := iter.Pull(func(yield func(pair) bool) {
-		enough := errors.New("enough")
 		err := w.entries(l.sealed, func(key, value []byte) error {
 			if !yield(pair{key: key, part: value}) {
-				return enough
+				return errEnough
 			}
 			return nil
 		})
-		if err != nil && !errors.Is(err, enough) {
+		if err != nil && !errors.Is(err, errEnough) {
 			yield(pair{err: err})
 		}
 	})

@@ -353,9 +353,8 @@ func noRest() error { return nil }
 
 // storedHead reads the file's first record anew. Errors: ErrStopped, or what is wrong with it.
 func (q *Queue) storedHead() (h head, err error) {
-	err = q.look(func(tx *bbolt.Tx) error {
-		var err error
-		h, err = decodeHead(tx.Bucket(bucketMeta).Get(keyHead), schemaNow)
+	err = q.db.Walk(func(w *walker) error {
+		_, h, err = identify(w, schemaNow)
 		return err
 	})
 	return h, err
@@ -386,41 +385,32 @@ func (q *Queue) eachEntryFrom(ctx context.Context, next uint64, visit entryVisit
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		err := q.look(func(tx *bbolt.Tx) error {
-			journal := tx.Bucket(bucketJournal)
-			c := journal.Cursor()
-			key, value := c.Seek(seqKey(next))
-			parts := besideOf(tx, next)
-			for n := 0; key != nil && n < scanStep; n++ {
-				if len(key) != len(seqKey(0)) {
-					return fmt.Errorf("%w: a key of the journal is not a sequence", ErrDamaged)
+		more = false
+		err := q.db.Walk(func(w *walker) error {
+			l, _, err := identify(w, schemaNow)
+			if err != nil {
+				return err
+			}
+			w.from, sequence = seqKey(next), l.journal.sequence
+			n := 0
+			return w.contents(l, func(seq uint64, raw []byte, link [hashSize]byte, sealed []byte) error {
+				if n == scanStep {
+					more = true
+					return errEnough
 				}
-				seq := seqOf(key)
-				raw, link, rest, err := splitValue(value)
-				if err == nil && len(rest) > 0 {
-					err = errLongValue
-				}
-				var sealed []byte
-				if err == nil {
-					sealed, err = parts.of(seq)
-				}
-				if err == nil {
-					err = visit(seq, raw, link, sealed)
-				}
-				if err != nil {
+				n, next = n+1, seq+1
+				if err := visit(seq, raw, link, sealed); err != nil {
 					return fmt.Errorf("entry %d: %w: %w", seq, err, ErrDamaged)
 				}
-				next = seq + 1
-				key, value = c.Next()
-			}
-			if more, sequence = key != nil, journal.Sequence(); more {
 				return nil
-			}
-			if err := parts.end(); err != nil {
-				return fmt.Errorf("%w: %w", ErrDamaged, err)
-			}
-			return nil
+			})
 		})
+		if errors.Is(err, errEnough) {
+			err = nil
+		}
+		if d, ok := errors.AsType[*damage](err); ok {
+			err = fmt.Errorf("%w: %w", ErrDamaged, d)
+		}
 		if err == nil {
 			err = rest()
 		}

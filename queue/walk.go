@@ -42,6 +42,7 @@ var (
 // walker holds what one walk has seen.
 type walker struct {
 	file  io.ReaderAt
+	from  []byte   // keys below it are not visited, and pages that have none but those are not read; nil: all are
 	pages uint64   // high water: every page of the tree is below it
 	seen  []uint64 // a bit for each page
 	metas [2][]byte
@@ -201,11 +202,14 @@ func (w *walker) buckets() (map[string]bucket, error) {
 	return all, err
 }
 
-// entries calls visit for each key of a bucket, in order. The slices are valid during the call.
+// entries calls visit for each key of a bucket, in order, from w.from on. The slices are valid during the call.
 func (w *walker) entries(b bucket, visit func(key, value []byte) error) error {
 	each := func(page uint64, flags uint32, key, value []byte) error {
 		if flags != 0 {
 			return &damage{page, "an entry has flags"}
+		}
+		if bytes.Compare(key, w.from) < 0 {
+			return nil
 		}
 		return visit(key, value)
 	}
@@ -349,6 +353,9 @@ func (w *walker) branch(id uint64, p []byte, depth int, high []byte, bounded fun
 		to := high
 		if i+1 < count {
 			to = keys[i+1]
+		}
+		if to != nil && bytes.Compare(to, w.from) <= 0 {
+			continue
 		}
 		if err := w.page(child, depth+1, keys[i], to, visit); err != nil {
 			return 0, err
