@@ -96,6 +96,14 @@ type Pruned struct {
 // Ends says whether the event gives a transaction an end.
 func (e *Event) Ends() bool { return e.Outcome != nil && e.Type != EventSettle }
 
+// What names the event in a transaction's history: an acceptance that the hub's record was is adopted.
+func (e *Event) What() string {
+	if e.Type == EventAccepted && e.Accepted != nil && e.Accepted.Adopted {
+		return EventAdopted.String()
+	}
+	return e.Type.String()
+}
+
 // Accepted is what an accepted, adopted or barred event says of the request.
 type Accepted struct {
 	TerminalUID    string           `cbor:"1,keyasint"`

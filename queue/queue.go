@@ -360,7 +360,7 @@ func sortByFirst(records []*record) {
 type Step struct {
 	Seq    uint64
 	At     tideover.Millis // the edge's wall clock
-	What   string          // "accepted", "ended", "acknowledged" ...; "key destroyed" where its payload was lost by that while it was open
+	What   string          // "accepted", or "adopted" where its record came from the hub; "ended", "acknowledged" ...; "key destroyed" where its payload was lost by that while it was open
 	By     string          // who asked for it, where it was a person
 	Reason string          // that person's
 	Cause  tideover.Cause  // CauseNone where the state stayed
@@ -399,7 +399,7 @@ func (q *Queue) History(id tideover.ID) ([]Step, error) {
 			if err != nil {
 				return fmt.Errorf("entry %d: %w: %w", seq, err, ErrDamaged)
 			}
-			step := Step{Seq: seq, At: e.At, What: e.Type.String(), By: e.By, Reason: e.Reason, Cause: e.Cause, Hash: hash}
+			step := Step{Seq: seq, At: e.At, What: e.What(), By: e.By, Reason: e.Reason, Cause: e.Cause, Hash: hash}
 			if e.Type == edge.EventSettle && e.Outcome != nil {
 				step.Settle = e.Outcome.Result
 			}

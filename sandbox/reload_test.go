@@ -199,6 +199,9 @@ func (o *owner) audit(accepts int64) {
 			found++
 			d, err := o.tech.Show(c.ctx, n.ID.String())
 			c.must(err)
+			if len(d.History) > 0 && d.History[0].Event == "adopted" {
+				continue // it had left when the router died, and came home from the hub: nobody knows any more by what it was judged
+			}
 			if d.Rules == nil || d.Rules.Since == 0 {
 				t.Errorf("%s does not say what it was judged by", n.ID)
 				continue
