@@ -99,7 +99,7 @@ type testHub struct {
 	mu    sync.Mutex // guards what follows
 	heard []any      // every frame but hello
 	conns []*quic.Conn
-	said  *quic.Stream // the newest control stream
+	said  []*quic.Stream // every control stream, the newest last
 	hello []wire.Hello
 }
 
@@ -188,7 +188,7 @@ func (h *testHub) stream(conn *quic.Conn, st *quic.Stream) {
 func (h *testHub) control(conn *quic.Conn, st *quic.Stream, hello wire.Hello) {
 	h.mu.Lock()
 	h.hello = append(h.hello, hello)
-	h.said = st
+	h.said = append(h.said, st)
 	h.mu.Unlock()
 	if h.refuse != nil {
 		h.say(st, wire.TypeRefused, *h.refuse)
@@ -217,12 +217,17 @@ func (h *testHub) say(st *quic.Stream, kind wire.Type, msg any) {
 	}
 }
 
-// push says a frame on the newest control stream.
+// push says a frame on the newest control stream that is open: of several attempts to connect an older one may have been the faster.
 func (h *testHub) push(kind wire.Type, msg any) {
 	h.mu.Lock()
-	st := h.said
+	open := h.said[0]
+	for _, st := range h.said {
+		if st.Context().Err() == nil {
+			open = st
+		}
+	}
 	h.mu.Unlock()
-	h.say(st, kind, msg)
+	h.say(open, kind, msg)
 }
 
 func (h *testHub) connections() []*quic.Conn {
